@@ -95,7 +95,7 @@ class Rows(Protocol):
 
 
 class Net(nn.Module):
-    """What we ask of a network: `stages` (every block's output, the last one the flat penultimate feature) and `head`."""
+    """What we ask of a network: `stages`, every block's output (the last is the flat feature), and `head`."""
 
     def stages(self, x: Tensor) -> tuple[Tensor, ...]:
         """Images (n, c, h, w) to the output of every block in order; the last entry is (n, d)."""
