@@ -29,5 +29,5 @@ def build_seeded(make: Callable[[], M], generator: torch.Generator) -> M:
     """Call a factory that uses the global generator, without disturbing that generator for anybody else."""
     seed = int(torch.randint(2**62, (), generator=generator))
     with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         return make()
