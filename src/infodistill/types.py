@@ -8,10 +8,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from infodistill.compute import Policy
 
 T = TypeVar("T", covariant=True)
 
@@ -144,6 +147,10 @@ class Source(ABC, Generic[T]):
         """Called once after each round with the updated (detached) set."""
         del syn, real
         self.step += 1
+
+    def use(self, policy: Policy) -> None:
+        """Run networks under this execution policy from now on."""
+        del policy
 
     def trainable(self) -> list[Tensor]:
         """Tensors of a critic that receive the gradient of its unweighted term; none for most sources."""

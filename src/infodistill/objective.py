@@ -1,0 +1,126 @@
+"""Evaluating an objective: each term's value, its gradient over the stored tensors, and over its critics.
+
+Every term gets a backward pass of its own. So adding a term cannot perturb another's rounding, the gradient norm of
+every term is known at every step, and a critic receives the gradient of its unweighted term whatever the weight is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from infodistill.looks import Looks
+from infodistill.state import find_parts
+from infodistill.synthetic import SyntheticSet
+from infodistill.types import Batch, Source, Term
+
+Classes = Sequence[int] | None
+
+
+@dataclass
+class Slope:
+    """A term's value with its gradients: over the stored tensors, and over each of its critics."""
+
+    value: Tensor
+    grads: list[Tensor]
+    critics: list[tuple[Source[Any], list[Tensor]]] = field(default_factory=list[tuple[Source[Any], list[Tensor]]])
+
+    def __add__(self, other: Slope) -> Slope:
+        critics = [
+            (source, [a + b for a, b in zip(mine, theirs, strict=True)])
+            for (source, mine), (_, theirs) in zip(self.critics, other.critics, strict=True)
+        ]
+        return Slope(self.value + other.value, _sum(self.grads, other.grads), critics)
+
+    @property
+    def norm(self) -> Tensor:
+        """Euclidean norm of the gradient over all stored tensors."""
+        return total_norm(self.grads)
+
+
+def total_norm(grads: Sequence[Tensor]) -> Tensor:
+    """Euclidean norm over a list of tensors, a scalar tensor."""
+    return torch.stack([g.square().sum() for g in grads]).sum().sqrt()
+
+
+def weighted_sum(slopes: Mapping[str, Slope], weights: Mapping[str, float]) -> list[Tensor]:
+    """The gradient of the weighted objective over the stored tensors, summed in the order of the terms."""
+    return reduce(_sum, ([weights[name] * g for g in slope.grads] for name, slope in slopes.items()))
+
+
+def measure(terms: Mapping[str, Term], syn_set: SyntheticSet, real: Batch, classes: Classes, parts: int) -> dict[str, Slope]:
+    """The slope of every term on the images of some classes (all of them for None).
+
+    Args:
+        terms: by name; those that share a `Looks` share its forward passes within this call.
+        syn_set: what is differentiated.
+        real: the step's real batch of every class.
+        classes: the classes being updated.
+        parts: class groups that a term additive over classes is split into, to bound memory.
+    """
+    syn, real = syn_set.batch(classes), real if classes is None else of_classes(real, classes)
+    with ExitStack() as stack:
+        for source in find_parts(terms).values():
+            if isinstance(source, Looks):
+                stack.enter_context(source.holding())
+        return {name: _slope(term, syn_set, (syn, real), parts) for name, term in terms.items()}
+
+
+def of_classes(batch: Batch, classes: Sequence[int]) -> Batch:
+    """The rows of some classes of a class-major batch that holds every class equally often."""
+    per_class = len(batch) // batch.target.shape[1]
+    start = torch.as_tensor(list(classes), device=batch.y.device)[:, None] * per_class
+    return batch.rows((start + torch.arange(per_class, device=batch.y.device)).flatten())
+
+
+def _slope(term: Term, syn_set: SyntheticSet, batches: tuple[Batch, Batch], parts: int) -> Slope:
+    if parts <= 1 or not getattr(term, "additive", False):
+        return _differentiate(term, syn_set, batches)
+    present = batches[0].y.unique_consecutive().tolist()
+    size = -(-len(present) // parts)
+    groups = [present[i : i + size] for i in range(0, len(present), size)]
+    split = ([_rows_of(batch, group) for batch in batches] for group in groups)
+    return reduce(add, (_differentiate(term, syn_set, (syn, real)) for syn, real in split))
+
+
+def _rows_of(batch: Batch, classes: Sequence[int]) -> Batch:
+    return batch.rows(torch.isin(batch.y, batch.y.new_tensor(list(classes))).nonzero().flatten())
+
+
+def _differentiate(term: Term, syn_set: SyntheticSet, batches: tuple[Batch, Batch]) -> Slope:
+    stored, value = syn_set.trainable(), term(*batches)
+    critics = [part for part in find_parts(term).values() if isinstance(part, Source) and part.trainable()]
+    inputs = [*stored, *(t for critic in critics for t in critic.trainable())]
+    # Terms of one call may share a graph (the decoder, a look), so its buffers must outlive this backward pass.
+    raw = torch.autograd.grad(value, inputs, retain_graph=True, allow_unused=True)
+    grads = [torch.zeros_like(t) if g is None else g for t, g in zip(inputs, cast("Sequence[Tensor | None]", raw), strict=True)]
+    rest = iter(grads[len(stored) :])
+    return Slope(value.detach(), grads[: len(stored)], [(c, [next(rest) for _ in c.trainable()]) for c in critics])
+
+
+def _sum(left: Sequence[Tensor], right: Sequence[Tensor]) -> list[Tensor]:
+    return [a + b for a, b in zip(left, right, strict=True)]
+
+
+def require_finite(slopes: Mapping[str, Slope], step: int) -> None:
+    """Stop at the first term that is no longer a number.
+
+    Raises:
+        FloatingPointError: naming the term, its value, its gradient norm and the step.
+    """
+    for name, slope in slopes.items():
+        value, norm = float(slope.value), float(slope.norm)
+        if not (abs(value) < float("inf") and norm < float("inf")):
+            raise FloatingPointError(
+                f"term '{name}' is not finite at step {step}: value {value:g}, gradient norm {norm:g}; "
+                "the last checkpoint before this step is kept — a smaller learning rate or weight may help"
+            )
+
+

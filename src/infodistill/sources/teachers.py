@@ -1,0 +1,180 @@
+"""Pretrained networks: trained once, kept in a folder named by what made them, drawn one per step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from infodistill.compute import Policy, View
+from infodistill.files import write_atomically
+from infodistill.nets.initialise import initialise
+from infodistill.real import RealData
+from infodistill.seeding import key, stream
+from infodistill.training import Fit, accuracy, fit
+from infodistill.types import Net, NetFactory, Source, ValueSpace
+
+FORMAT = 1
+Told = Callable[[str, int, int], None]
+"""progress(what, done, total)."""
+
+
+class Teachers(Source[View]):
+    """Frozen networks, one drawn uniformly per step by (seed, owner, step); they are never copied or changed.
+
+    Raises:
+        ValueError: no network is given.
+    """
+
+    def __init__(self, views: Sequence[View], *, seed: int = 0, owner: str = "teachers") -> None:
+        if not views:
+            raise ValueError("teachers need at least one network, got none")
+        self.views, self.seed, self.owner = list(views), seed, owner
+
+    def draw(self) -> View:
+        pick = torch.randint(len(self.views), (), generator=stream(self.seed, self.owner, self.step))
+        return self.views[int(pick)]
+
+    def use(self, policy: Policy) -> None:
+        for view in self.views:
+            view.module.to(policy.device)
+        self.views = [View.own(v.module, policy=policy, space=v.space, age=v.age, accuracy=v.accuracy) for v in self.views]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Teachers:
+        """A copy with its own place in the sequence of draws; the frozen networks are shared."""
+        twin = Teachers(self.views, seed=self.seed, owner=self.owner)
+        twin.step = self.step
+        memo[id(self)] = twin
+        return twin
+
+    @property
+    def accuracies(self) -> list[float]:
+        """Test accuracy of each network as recorded when it was trained, in [0, 1]."""
+        return [view.accuracy for view in self.views if view.accuracy is not None]
+
+
+@dataclass(frozen=True)
+class Schooling:
+    """What a pool of teachers is made with; its digest names the folder they are kept in."""
+
+    count: int
+    fit: Fit
+    seed: int = 0
+
+    def digest(self, module: Net, real: RealData, policy: Policy) -> str:
+        """A key of the architecture, the data, the training and the precision."""
+        fit = {name: value for name, value in asdict(replace(self.fit, augment=None)).items() if not callable(value)}
+        rates = [self.fit.decay(epoch) for epoch in range(self.fit.epochs)]
+        told = [str(module), str(real.shape), real.fingerprint, str(real.space), str(fit), str(rates)]
+        return f"{key(*told, repr(self.fit.augment), self.seed, policy.precision, FORMAT):016x}"
+
+
+def train_teachers(
+    real: RealData,
+    factory: NetFactory,
+    *,
+    count: int,
+    fit: Fit,
+    seed: int = 0,
+    policy: Policy | None = None,
+    cache: Path | None = None,
+    progress: Told | None = None,
+    at_least: float = 0.0,
+) -> Teachers:
+    """Train `count` networks on all of `real`, or load those that the same settings made before.
+
+    Each network is initialised and trained by its own keyed streams, so a larger pool contains the smaller one; a pool
+    that was interrupted continues with the networks it lacks. Without `cache` nothing is stored.
+
+    Raises:
+        ValueError: a stored network belongs to other classes or another value space, or its accuracy is under
+            `at_least` (a teacher far below the evaluation network misleads what looks through it).
+    """
+    school, policy = Schooling(count, fit, seed), policy or Policy()
+    example = factory(real.shape, real.num_classes)
+    folder = None if cache is None else cache / "teachers" / school.digest(example, real, policy)
+    views: list[View] = []
+    for index in range(count):
+        if progress is not None:
+            progress("teachers", index, count)
+        stored = None if folder is None else _load(folder, index, factory, real)
+        view = stored or _train(school, index, factory, real, policy=policy)
+        if stored is None and folder is not None:
+            _save(folder, index, view, real)
+        if view.accuracy is not None and view.accuracy < at_least:
+            raise ValueError(
+                f"teacher {index} reaches an accuracy of {view.accuracy:.3f}, at least {at_least:.3f} is wanted: "
+                "train longer or choose another network"
+            )
+        views.append(view)
+    return Teachers(views, seed=seed)
+
+
+def random_teachers(factory: NetFactory, real: RealData, *, count: int, seed: int = 0) -> Teachers:
+    """The negative control: the same pool with weights that were never trained."""
+    return Teachers([_view(_new(factory, real, seed, index), real) for index in range(count)], seed=seed)
+
+
+def _new(factory: NetFactory, real: RealData, seed: int, index: int) -> Net:
+    module = factory(real.shape, real.num_classes)
+    initialise(module, stream(seed, "teacher.init", index))
+    return module
+
+
+def _view(module: Net, real: RealData, **told: Any) -> View:
+    return View.own(module.requires_grad_(False).eval(), space=real.space, **told)
+
+
+def _train(school: Schooling, index: int, factory: NetFactory, real: RealData, *, policy: Policy) -> View:
+    module = _new(factory, real, school.seed, index).to(policy.device)
+    fit(module, real, school.fit, stream(school.seed, "teacher.train", index), policy=policy)
+    view = _view(module, real, policy=policy, age=school.fit.epochs)
+    return replace(view, accuracy=accuracy(view, real if real.test is None else real.test))
+
+
+def _save(folder: Path, index: int, view: View, real: RealData) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: value.detach().cpu().contiguous() for name, value in view.module.state_dict().items()}
+    told = {
+        "format": FORMAT,
+        "class_names": list(real.class_names),
+        "space": asdict(real.space),
+        "fingerprint": real.fingerprint,
+        "shape": list(real.shape),
+        "epochs": view.age,
+        "accuracy": view.accuracy,
+        "network": str(view.module).splitlines()[0],
+    }
+    write_atomically(folder / f"{index:04d}.safetensors", lambda path: save_file(weights, path))
+    write_atomically(folder / f"{index:04d}.json", lambda path: path.write_text(json.dumps(told, indent=1)))
+
+
+def _load(folder: Path, index: int, factory: NetFactory, real: RealData) -> View | None:
+    described = folder / f"{index:04d}.json"
+    return load_teacher(described, factory, real) if described.exists() else None
+
+
+def load_teacher(described: Path, factory: NetFactory, real: RealData) -> View:
+    """A stored network, checked against the data it is to look at.
+
+    Raises:
+        ValueError: its class names are not those of `real`, in that order, or its weights do not fit the network.
+    """
+    told = json.loads(described.read_text())
+    if tuple(told["class_names"]) != tuple(real.class_names):
+        raise ValueError(
+            f"teacher {described} was trained on classes {told['class_names'][:4]}..., the data has "
+            f"{list(real.class_names[:4])}...: names and order must agree"
+        )
+    module = factory(real.shape, real.num_classes)
+    try:
+        module.load_state_dict(load_file(described.with_suffix(".safetensors")))
+    except (RuntimeError, OSError) as error:
+        raise ValueError(f"teacher {described.with_suffix('.safetensors')} cannot be read: {error}") from error
+    space = ValueSpace(tuple(told["space"]["mean"]), tuple(told["space"]["std"]))
+    return View.own(module.requires_grad_(False).eval(), space=space, age=told["epochs"], accuracy=told["accuracy"])

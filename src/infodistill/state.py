@@ -1,0 +1,76 @@
+"""Finding everything that has state inside a job, so that a checkpoint forgets nothing.
+
+The walk follows dataclass fields, mappings, tuples, lists and `functools.partial`; what it meets that has
+`state_dict` and `load_state_dict` is saved once, under the first path it is found by ("terms.match.term.looks.nets").
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import types
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol, cast, runtime_checkable
+
+from torch import Tensor, nn
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """Something that can be saved and put back."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state: dict[str, Any], /) -> object: ...
+
+
+def find_parts(root: object, path: str = "") -> dict[str, Stateful]:
+    """Every stateful object reachable from `root`, once each, by path.
+
+    Raises:
+        ValueError: a function closes over a stateful object, which no checkpoint could see.
+    """
+    found: dict[str, Stateful] = {}
+    seen: set[int] = set()
+    for name, part in _walk(root, path, seen):
+        found.setdefault(name, part)
+    return found
+
+
+def _walk(node: object, path: str, seen: set[int]) -> Iterator[tuple[str, Stateful]]:
+    if node is None or isinstance(node, (str, bytes, int, float, Tensor, nn.Module, type)) or id(node) in seen:
+        return
+    seen.add(id(node))
+    if isinstance(node, types.FunctionType):
+        _refuse_captured(node, path)
+        return
+    if isinstance(node, Stateful):
+        yield path, node
+    for name, child in _children(node):
+        yield from _walk(child, f"{path}.{name}" if path else name, seen)
+
+
+def _children(node: object) -> Iterator[tuple[str, object]]:
+    if isinstance(node, Mapping):
+        for name, child in cast("Mapping[object, object]", node).items():
+            yield str(name), child
+    elif isinstance(node, functools.partial):
+        for name, child in enumerate(node.args):
+            yield str(name), child
+        yield from node.keywords.items()
+    elif dataclasses.is_dataclass(node) and not isinstance(node, type):
+        for field in dataclasses.fields(node):
+            yield field.name, getattr(node, field.name)
+    elif isinstance(node, (tuple, list)):
+        for name, child in enumerate(cast("list[object]", node)):
+            yield str(name), child
+
+
+def _refuse_captured(function: types.FunctionType, path: str) -> None:
+    """A closure hides what it holds from every checkpoint, so one that holds state is an error, not a surprise."""
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        held = cell.cell_contents
+        if find_parts(held):
+            raise ValueError(
+                f"the function at '{path}' closes over '{name}', a {type(held).__name__} with state that no checkpoint "
+                f"could save: write the term as a dataclass with '{name}' as a field"
+            )
