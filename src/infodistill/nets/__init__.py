@@ -1,0 +1,38 @@
+"""Networks by name. A factory builds one for an image shape and a number of classes; sources initialise it by key."""
+
+from __future__ import annotations
+
+import re
+
+from infodistill.nets.convnet import ConvNet, convnet
+from infodistill.nets.initialise import initialise
+from infodistill.types import Net, NetFactory
+
+NETS: dict[str, NetFactory] = {
+    "convnet3": convnet(depth=3, width=128),
+}
+"""The fixed names; `by_name` also reads the pattern convnet<D>-w<W>."""
+
+_CONVNET = re.compile(r"convnet([1-9]\d?)(?:-w([1-9]\d{0,4}))?")
+
+
+def names() -> tuple[str, ...]:
+    """What `by_name` accepts: the fixed names, then the pattern of ConvNets."""
+    return (*NETS, "convnet<depth>", "convnet<depth>-w<width>")
+
+
+def by_name(name: str) -> NetFactory:
+    """The factory of a name; `convnet2-w32` is a ConvNet of depth 2 and width 32 (width 128 when left out).
+
+    Raises:
+        ValueError: the name is not known.
+    """
+    if name in NETS:
+        return NETS[name]
+    match = _CONVNET.fullmatch(name)
+    if match is None:
+        raise ValueError(f"unknown network {name!r}: known are {', '.join(names())}")
+    return convnet(depth=int(match[1]), width=int(match[2] or 128))
+
+
+__all__ = ["NETS", "ConvNet", "Net", "NetFactory", "by_name", "convnet", "initialise", "names"]
