@@ -1,7 +1,7 @@
 """Real data: a labelled image set that stays uint8 until a batch is asked for.
 
-Nothing here reads a file (that is `infodistill.data`) and nothing here remembers what was drawn before: every draw is
-a function of its arguments, so adding a term or resuming a run never changes the images somebody else sees.
+Nothing here reads a file (that is `infodistill.data`) and nothing remembers what was drawn before: every draw is a
+function of its arguments, so adding a term or resuming a run never changes the images somebody else sees.
 """
 
 from __future__ import annotations
@@ -66,9 +66,6 @@ class RealData:
 
     def __len__(self) -> int:
         return len(self.labels)
-
-    def __repr__(self) -> str:
-        return f"RealData({self.name!r}, {len(self)} images {self.shape}, {self.num_classes} classes)"
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -152,9 +149,9 @@ class RealData:
         """
         if ipc < 1:
             raise ValueError(f"ipc (images per class) must be at least 1, got {ipc}")
-        smallest = int(self.counts.argmin())
-        if ipc > int(self.counts[smallest]):
-            have, label = int(self.counts[smallest]), self.class_names[smallest]
+        have, smallest = (int(v) for v in self.counts.min(0))
+        if ipc > have:
+            label = self.class_names[smallest]
             raise ValueError(f"ipc is {ipc}, but class {label!r} of {self.name} has only {have} images")
         return self.draw(seed, 0, ipc, owner="sample")
 
@@ -206,8 +203,9 @@ class RealData:
     def _with(self, **changes: Any) -> RealData:
         """A copy with some constructor arguments replaced."""
         words = ("labels", "class_names", "space", "name", "test", "notes", "device")
-        kept: dict[str, Any] = {word: getattr(self, word) for word in words}
-        return RealData(**{"images": self._stored, "rows": self._rows, **kept, **changes})
+        arguments: dict[str, Any] = {word: getattr(self, word) for word in words}
+        arguments.update({"images": self._stored, "rows": self._rows, **changes})
+        return RealData(**arguments)
 
     def _gathered(self, device: torch.device) -> Tensor:
         """All images as one uint8 tensor on `device`, copied piece by piece."""
@@ -241,9 +239,9 @@ def _free_bytes(device: torch.device) -> int:
 def _check(real: RealData, images: Tensor, rows: Tensor | None) -> None:
     if images.dtype != torch.uint8 or images.ndim != 4 or not len(images):
         raise ValueError(f"images must be uint8 (n, c, h, w) with n > 0, got {images.dtype} {tuple(images.shape)}")
-    stored = len(images) if rows is None else len(rows)
-    if real.labels.ndim != 1 or len(real.labels) != stored:
-        raise ValueError(f"{stored} images need as many labels, got labels of shape {tuple(real.labels.shape)}")
+    count = len(images if rows is None else rows)
+    if real.labels.shape != (count,):
+        raise ValueError(f"{count} images need as many labels, got labels of shape {tuple(real.labels.shape)}")
     if len(real.labels) and not 0 <= int(real.labels.min()) <= int(real.labels.max()) < real.num_classes:
         low, high = int(real.labels.min()), int(real.labels.max())
         raise ValueError(f"labels must lie in 0..{real.num_classes - 1}, found {low}..{high}")
