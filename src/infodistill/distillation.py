@@ -8,8 +8,8 @@ A step is one round: one update of every class's images. The caller's `for` body
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
 from typing import Any, Protocol, cast, runtime_checkable
@@ -106,8 +106,9 @@ class Distillation:
             raise ValueError(f"terms are added at step 0, this job is at step {self.step}")
         if taken := self.terms.keys() & terms.keys():
             raise ValueError(f"this job already has a term called '{taken.pop()}'")
-        fields = {**vars(self), "terms": {**self.terms, **terms}, "_batch": None}
-        return Distillation(**copy.deepcopy(fields, {id(self.real): self.real}))
+        mine = (self.syn, self.update, {**self.terms, **terms})
+        syn, update, entries = copy.deepcopy(mine)
+        return replace(self, syn=syn, update=update, terms=entries, _batch=None)
 
     def run(self, steps: int) -> Iterator[Progress]:
         """Make `steps` more rounds, yielding after each; a run cut anywhere continues exactly from its state.

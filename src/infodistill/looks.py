@@ -5,7 +5,7 @@ Terms that hold the same `Looks` share the forward passes: MIM beside DM does no
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -126,7 +126,7 @@ class Looks(Source[Look]):
         return tuple(sorted({i % self._count for i in (*self.reads, -1)}))
 
     @contextmanager
-    def holding(self) -> Iterator[None]:
+    def holding(self) -> Generator[None]:
         """While open, the same two batches give the same look; the driver opens it around one update."""
         self._holding = True
         try:

@@ -6,12 +6,12 @@ every term is known at every step, and a critic receives the gradient of its unw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,7 +55,9 @@ def weighted_sum(slopes: Mapping[str, Slope], weights: Mapping[str, float]) -> l
     return reduce(_sum, ([weights[name] * g for g in slope.grads] for name, slope in slopes.items()))
 
 
-def measure(terms: Mapping[str, Term], syn_set: SyntheticSet, real: Batch, classes: Classes, parts: int) -> dict[str, Slope]:
+def measure(
+    terms: Mapping[str, Term], syn_set: SyntheticSet, real: Batch, classes: Classes, parts: int
+) -> dict[str, Slope]:
     """The slope of every term on the images of some classes (all of them for None).
 
     Args:
@@ -99,10 +101,11 @@ def _differentiate(term: Term, syn_set: SyntheticSet, batches: tuple[Batch, Batc
     critics = [part for part in find_parts(term).values() if isinstance(part, Source) and part.trainable()]
     inputs = [*stored, *(t for critic in critics for t in critic.trainable())]
     # Terms of one call may share a graph (the decoder, a look), so its buffers must outlive this backward pass.
-    raw = torch.autograd.grad(value, inputs, retain_graph=True, allow_unused=True)
-    grads = [torch.zeros_like(t) if g is None else g for t, g in zip(inputs, cast("Sequence[Tensor | None]", raw), strict=True)]
+    grads = torch.autograd.grad(value, inputs, retain_graph=True, allow_unused=True, materialize_grads=True)
     rest = iter(grads[len(stored) :])
-    return Slope(value.detach(), grads[: len(stored)], [(c, [next(rest) for _ in c.trainable()]) for c in critics])
+    return Slope(
+        value.detach(), list(grads[: len(stored)]), [(c, [next(rest) for _ in c.trainable()]) for c in critics]
+    )
 
 
 def _sum(left: Sequence[Tensor], right: Sequence[Tensor]) -> list[Tensor]:
@@ -122,5 +125,3 @@ def require_finite(slopes: Mapping[str, Slope], step: int) -> None:
                 f"term '{name}' is not finite at step {step}: value {value:g}, gradient norm {norm:g}; "
                 "the last checkpoint before this step is kept — a smaller learning rate or weight may help"
             )
-
-

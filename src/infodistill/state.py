@@ -10,12 +10,11 @@ import dataclasses
 import functools
 import types
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, Protocol, cast
 
 from torch import Tensor, nn
 
 
-@runtime_checkable
 class Stateful(Protocol):
     """Something that can be saved and put back."""
 
@@ -43,8 +42,8 @@ def _walk(node: object, path: str, seen: set[int]) -> Iterator[tuple[str, Statef
     if isinstance(node, types.FunctionType):
         _refuse_captured(node, path)
         return
-    if isinstance(node, Stateful):
-        yield path, node
+    if hasattr(node, "state_dict") and hasattr(node, "load_state_dict"):  # isinstance of a Protocol is 20x slower
+        yield path, cast(Stateful, node)
     for name, child in _children(node):
         yield from _walk(child, f"{path}.{name}" if path else name, seen)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -151,7 +151,7 @@ def from_kmeans(real: RealData, ipc: int, seed: int) -> Tensor:
 
     At most 2,000 keyed images of a class are clustered.
     """
-    rows = [_medoids(real.class_rows(c), real, ipc, seed=seed, label=c) for c in range(real.num_classes)]
+    rows = [_medoids(real.class_rows[c], real, ipc, seed=seed, label=c) for c in range(real.num_classes)]
     return real.rows(torch.cat(rows)).x
 
 
@@ -160,7 +160,7 @@ def _medoids(rows: Tensor, real: RealData, ipc: int, *, seed: int, label: int) -
         raise ValueError(f"ipc {ipc} is more than the {len(rows)} images of class '{real.class_names[label]}'")
     rows = rows[torch.randperm(len(rows), generator=stream(seed, "init.kmeans", 0, label))[:2000]]
     x = real.rows(rows).x.flatten(1).double().cpu()
-    means = KMeans(ipc, n_init=1, random_state=key(seed, "init.kmeans", label) % 2**31).fit(x.numpy())
+    means = KMeans(ipc, n_init=cast(Any, 1), random_state=key(seed, "init.kmeans", label) % 2**31).fit(x.numpy())
     distance = torch.cdist(torch.as_tensor(means.cluster_centers_), x)
     return rows[_distinct_nearest(distance)]
 

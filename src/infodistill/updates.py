@@ -50,4 +50,3 @@ class Update:
             return 1.0
         norm = float(total_norm(grads))
         return min(1.0, self.clip / norm) if norm > 0 and math.isfinite(norm) else 1.0
-

@@ -12,6 +12,7 @@ from typing import Any
 
 from infodistill.augment import dsa as siamese
 from infodistill.augment import dsa_per_image
+
 from infodistill.distillation import Distillation
 from infodistill.methods.dc import dc
 from infodistill.real import RealData

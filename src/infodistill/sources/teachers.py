@@ -43,7 +43,8 @@ class Teachers(Source[View]):
     def use(self, policy: Policy) -> None:
         for view in self.views:
             view.module.to(policy.device)
-        self.views = [View.own(v.module, policy=policy, space=v.space, age=v.age, accuracy=v.accuracy) for v in self.views]
+            view.module.requires_grad_(False)
+        self.views = [replace(view, params=dict(view.module.named_parameters()), policy=policy) for view in self.views]
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Teachers:
         """A copy with its own place in the sequence of draws; the frozen networks are shared."""
