@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from infodistill.types import Augment, Batch, Rows, ValueSpace, convert
-
-if TYPE_CHECKING:
-    from infodistill.compute import Policy, View
+from infodistill.compute import Policy, View, backward
+from infodistill.types import Augment, Batch, Net, Rows, ValueSpace, convert
 
 
 def constant(epoch: int) -> float:
@@ -48,7 +44,7 @@ class Fit:
 
 
 def fit(
-    module: nn.Module,
+    module: Net,
     data: Rows,
     hyper: Fit,
     generator: torch.Generator,
@@ -65,7 +61,7 @@ def fit(
     Raises:
         FloatingPointError: the mean loss of an epoch is not finite; the message names the epoch.
     """
-    anchor = next(module.parameters())
+    anchor, how = next(module.parameters()), policy or Policy()
     with trainable(module) as parameters:
         optimiser = torch.optim.SGD(parameters, hyper.lr, hyper.momentum, weight_decay=hyper.weight_decay, fused=True)
         for epoch in range(hyper.epochs):
@@ -76,14 +72,14 @@ def fit(
             for index in torch.randperm(len(data), generator=generator).split(hyper.batch):
                 x, target = _inputs(data.rows(index), hyper.augment, generator, space=space, like=anchor)
                 optimiser.zero_grad(set_to_none=True)
-                total += _backward(module, x, target, policy).double() * len(index)
+                total += backward(module, x, target, how).double() * len(index)
                 optimiser.step()
             _report(epoch, float(total) / len(data), on_epoch)
 
 
 @torch.no_grad()
 def accuracy(view: View, data: Rows, batch: int = 512) -> float:
-    """Fraction of `data` whose most probable class under `view` is its class `y`, in [0, 1]; batch norms in eval mode."""
+    """Fraction of `data` whose most probable class under `view` is its class `y`, in [0, 1]; the net in eval mode."""
     module = view.module
     device = next(iter(view.params.values())).device
     was = module.training
@@ -100,7 +96,7 @@ def accuracy(view: View, data: Rows, batch: int = 512) -> float:
 
 
 @contextmanager
-def trainable(module: nn.Module) -> Iterator[list[nn.Parameter]]:
+def trainable(module: Net) -> Generator[list[nn.Parameter]]:
     """Inside: train mode, gradients on, every parameter asks for its gradient. Outside: exactly as it was."""
     parameters = list(module.parameters())
     wanted = [parameter.requires_grad for parameter in parameters]
@@ -130,13 +126,6 @@ def _inputs(
         record = augment.draw(generator, len(x), tuple(x.shape[1:]))
         x = augment.apply(x, record, torch.arange(len(x)))
     return x.detach(), rows.target.detach().to(like.device, like.dtype)
-
-
-def _backward(module: nn.Module, x: Tensor, target: Tensor, policy: Policy | None) -> Tensor:
-    del policy
-    loss = F.cross_entropy(module(x), target)
-    loss.backward()
-    return loss.detach()
 
 
 def _report(epoch: int, loss: float, on_epoch: Callable[[int, float], None] | None) -> None:

@@ -1,0 +1,122 @@
+"""The dataset card: README.md of an artefact, in the layout dataset hubs read, with a loader in plain PyTorch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from infodistill.distilled import Distilled
+from infodistill.pictures import grid_caption
+from infodistill.result import COLUMNS
+from infodistill.serialise import safe_name
+
+LOADER = """\
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch.utils.data import TensorDataset
+
+folder = Path(".")  # where this card is
+about = json.loads((folder / "distilled.json").read_text(encoding="utf-8"))
+tensors = load_file(folder / "distilled.safetensors")
+targets = tensors.get("soft_labels", tensors["labels"])  # cross_entropy takes either
+dataset = TensorDataset(tensors["images"], targets)
+mean, std = (torch.tensor(about["space"][name]).view(-1, 1, 1) for name in ("mean", "std"))
+def prepare(pixels):  # real images (n, c, h, w) in [0, 1] -> what a network trained on `dataset` expects
+    return (pixels - mean) / std
+"""
+"""Plain PyTorch; executed by a test."""
+
+
+def card(distilled: Distilled, results: Mapping[str, Any] | None = None) -> str:
+    """The Markdown text. `results`: protocol name -> recorded evaluation."""
+    meta = distilled.meta
+    name = f"{meta.get('data', 'dataset')}, distilled"
+    parts = [
+        _front(distilled),
+        f"# {_text(name)}\n",
+        f"{len(distilled)} images ({distilled.ipc} per class, {distilled.num_classes} classes) on which a network "
+        "trains in place of the full data. Made with infodistill.\n",
+        f"![distilled images](grid.png)\n\n{grid_caption(distilled)}\n",
+        _facts(distilled),
+        _results(results),
+        f"## Use it without infodistill\n\n```python\n{LOADER}```\n",
+        _notes(distilled),
+    ]
+    return "\n".join(parts)
+
+
+def _front(distilled: Distilled) -> str:
+    """YAML header. Every value is a JSON string, which is valid YAML whatever a name contains."""
+    meta, n = distilled.meta, len(distilled)
+    sizes = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
+    size = next((text for limit, text in sizes if n < limit), "100K<n<1M")
+    tags = ["dataset-distillation", safe_name(str(meta.get("method", "unknown"))), safe_name(str(meta.get("data", "")))]
+    lines = [
+        f"pretty_name: {json.dumps(str(meta.get('data', 'dataset')) + ', distilled')}",
+        f"license: {json.dumps(str(meta.get('license', 'unknown')))}",
+        'task_categories: ["image-classification"]',
+        f"size_categories: {json.dumps([size])}",
+        f"tags: {json.dumps(list(dict.fromkeys(tags)))}",
+    ]
+    return "---\n" + "\n".join(lines) + "\n---\n"
+
+
+def _facts(distilled: Distilled) -> str:
+    meta, space, (c, h, w) = distilled.meta, distilled.space, distilled.shape
+    protocol = meta.get("protocol")
+    facts = {
+        "Source data": meta.get("data"),
+        "Source fingerprint (sha256)": meta.get("fingerprint"),
+        "Method": meta.get("method"),
+        "Steps": meta.get("steps"),
+        "Network": meta.get("net"),
+        "Seed": meta.get("seed"),
+        "Images": f"{len(distilled)} × {c}×{h}×{w} float32, {distilled.images_bytes:,} bytes",
+        "Labels": f"{'soft' if distilled.soft_labels is not None else 'hard'}, {distilled.labels_bytes:,} bytes",
+        "Value space": f"(pixel − mean) / std, mean {_numbers(space.mean)}, std {_numbers(space.std)}",
+        "Classes, in label order": ", ".join(distilled.class_names),
+        "Evaluation protocol": protocol.get("name") if isinstance(protocol, Mapping) else protocol,
+        "Made with": ", ".join(f"{k} {v}" for k, v in dict(meta.get("versions", {})).items()) or None,
+    }
+    rows = [f"| {name} | {_text(str(value))} |" for name, value in facts.items() if value is not None]
+    return "\n".join(["## What this is\n", "| | |", "|---|---|", *rows, ""])
+
+
+def _results(results: Mapping[str, Any] | None) -> str:
+    if not results:
+        return "## Results\n\nNot evaluated yet: `infodistill evaluate .` needs no flags.\n"
+    lines = ["## Results\n", "Test accuracy in %, mean ± standard deviation over fresh networks, last epoch.\n"]
+    lines += ["| protocol | network | training set | accuracy | networks |", "|---|---|---|---|---|"]
+    for protocol, result in results.items():
+        for net, columns in result["nets"].items():
+            for column in (name for name in COLUMNS if columns.get(name)):
+                s = columns[column]
+                shown = f"{100 * s['mean']:.1f} ± {100 * s['std']:.1f}"
+                lines.append(f"| {_text(protocol)} | {_text(net)} | {column.replace('_', ' ')} | {shown} | {s['n']} |")
+    return "\n".join([*lines, ""])
+
+
+def _notes(distilled: Distilled) -> str:
+    licence = distilled.meta.get("license", "not recorded: the licence of the source data carries over, check it")
+    return (
+        "## Read before use\n\n"
+        "- Train on the tensors, not on screenshots of them: PNG clips and rounds the values.\n"
+        "- Test images must go through `prepare`; without it accuracy falls to chance.\n"
+        f"- Licence: {_text(str(licence))}.\n"
+        "- Privacy: distilled images can show recognisable content of the source data.\n"
+        "- `distilled.json` holds every setting and the sha256 of every file.\n"
+    )
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return "(" + ", ".join(f"{value:.4g}" for value in values) + ")"
+
+
+def _text(value: str) -> str:
+    """A value that cannot break the table or smuggle markup in."""
+    flat = " ".join(value.split()).replace("|", "\\|")
+    return flat.replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,147 @@
+"""A finished distilled set, with the facts needed to use it right. `artefact.py` says how it lies on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import Dataset, TensorDataset
+
+from infodistill.types import Batch, ValueSpace
+
+if TYPE_CHECKING:
+    from infodistill.real import RealData
+
+ALL_ROWS: Mapping[str, Any] = {"rows": None, "rates": None, "epochs": None}
+"""The plan of a plain set: one phase, every row, the protocol's rates and epochs."""
+
+
+def _empty() -> dict[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """A finished set, with the facts without which its numbers mean nothing.
+
+    Args:
+        images: (n, c, h, w) float32 in `space`: what a network is fed.
+        y: (n,) int64 classes, positions in `class_names`.
+        space: value space of the images; test images must be brought into it.
+        class_names: the classes in order.
+        soft_labels: (n, k) rows on the simplex, or None when `y` is all there is.
+        scalars: learned scalars (a step size).
+        whitening: tensors of a whitening transform, when the images are whitened.
+        plan: phases {rows, rates, epochs | steps} a training on this set replays in order, see `protocols.phases`.
+        meta: JSON-able provenance: data, fingerprint, method, recipe, protocol (a dict or a name), seed, steps,
+            seconds, net, policy, license, notes.
+    """
+
+    images: Tensor
+    y: Tensor
+    space: ValueSpace
+    class_names: tuple[str, ...]
+    soft_labels: Tensor | None = None
+    scalars: Mapping[str, Tensor] = field(default_factory=_empty)
+    whitening: Mapping[str, Tensor] = field(default_factory=_empty)
+    plan: tuple[Mapping[str, Any], ...] = (ALL_ROWS,)
+    meta: Mapping[str, Any] = field(default_factory=_empty)
+
+    def __post_init__(self) -> None:
+        n, k = len(self.images), len(self.class_names)
+        if self.images.dim() != 4 or self.y.shape != (n,):
+            raise ValueError(f"images must be (n, c, h, w) and y (n,), got {_shape(self.images)} and {_shape(self.y)}")
+        if n == 0 or int(self.y.min()) < 0 or int(self.y.max()) >= k:
+            raise ValueError(f"labels must lie in 0..{k - 1} (the {k} classes named) and there must be some")
+        if self.soft_labels is not None and self.soft_labels.shape != (n, k):
+            raise ValueError(f"soft labels must be {(n, k)}, got {_shape(self.soft_labels)}")
+        if self.images.shape[1] != len(self.space.mean):
+            raise ValueError(f"the value space has {len(self.space.mean)} channels, the images {self.images.shape[1]}")
+        if not torch.isfinite(self.images).all():
+            raise ValueError("the images hold values that are not finite numbers")
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        c, h, w = self.images.shape[1:]
+        return int(c), int(h), int(w)
+
+    @property
+    def ipc(self) -> int:
+        """Images per class: the largest count of any class (all are equal for a balanced set)."""
+        return int(self.y.bincount(minlength=self.num_classes).max())
+
+    @property
+    def images_bytes(self) -> int:
+        """Bytes of the stored images: float32 values, no compression."""
+        return self.images.numel() * self.images.element_size()
+
+    @property
+    def labels_bytes(self) -> int:
+        """Bytes of the labels as stored: 8 for each hard label (int64), plus the soft labels where there are any."""
+        soft = self.soft_labels
+        return self.y.numel() * 8 + (0 if soft is None else soft.numel() * soft.element_size())
+
+    def target(self) -> Tensor:
+        """(n, k) rows on the simplex: the soft labels, or one-hot classes."""
+        if self.soft_labels is not None:
+            return self.soft_labels.float()
+        return F.one_hot(self.y, self.num_classes).float()
+
+    def batch(self) -> Batch:
+        """The whole set as one batch."""
+        return Batch(self.images, self.y, self.target(), self.space)
+
+    def dataset(self) -> Dataset[tuple[Tensor, ...]]:
+        """(image, label) pairs, or (image, soft target) when there are soft labels. Images are in `space`."""
+        return TensorDataset(self.images, self.y if self.soft_labels is None else self.soft_labels)
+
+    def with_meta(self, **meta: Any) -> Distilled:
+        return replace(self, meta={**self.meta, **meta})
+
+    def check(self, real: RealData) -> None:
+        """Refuse data this set cannot be evaluated on.
+
+        Raises:
+            ValueError: other classes, another class order, or another image shape.
+        """
+        theirs = tuple(real.class_names)
+        if theirs != self.class_names:
+            same = sorted(theirs) == sorted(self.class_names)
+            what = "its classes in another order" if same else "other classes"
+            raise ValueError(f"the data has {what}: the artefact has {_few(self.class_names)}, the data {_few(theirs)}")
+        if tuple(real.shape) != self.shape:
+            raise ValueError(f"the artefact holds images of shape {self.shape}, the data has {tuple(real.shape)}")
+
+    def save(self, folder: str | Path, *, files: Mapping[str, bytes] | None = None) -> Path:
+        """Write the self-describing artefact folder; see `infodistill.artefact.save`."""
+        from infodistill import artefact  # the folder holds a card and pictures of this class
+
+        return artefact.save(self, Path(folder), files or {})
+
+
+def load(folder: str | Path) -> Distilled:
+    """Read and verify an artefact folder; see `infodistill.artefact.load`."""
+    from infodistill import artefact
+
+    return artefact.load(Path(folder))
+
+
+def _shape(x: Tensor) -> tuple[int, ...]:
+    return tuple(x.shape)
+
+
+def _few(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:6])
+    return f"{len(names)} classes ({shown}{', …' if len(names) > 6 else ''})"

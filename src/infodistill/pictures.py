@@ -1,0 +1,151 @@
+"""Pictures: the image grid of a set and the curves and bars of a report. Display only: files hold the exact values."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+
+from infodistill.distilled import Distilled
+from infodistill.result import COLUMNS
+
+MOST_COLUMNS, MOST_ROWS, GAP, SIDE = 10, 20, 2, 56
+INK, MUTED, PAPER = "#1d2530", "#667085", "#ffffff"
+COLOURS = ("#2f5d9e", "#c2571a", "#3c7f4f", "#8a4f9e", "#a08412", "#4a9aa8", "#b0413e", "#5b6573")
+COLUMN_COLOURS = {
+    "random": "#b4bcc8",
+    "random_same_bytes": "#8f99a8",
+    "distilled": "#2f5d9e",
+    "distilled_hard": "#7ea2cf",
+    "full": "#3c7f4f",
+}
+Curve = tuple[Sequence[float], Sequence[float]]
+
+
+def clipped_share(distilled: Distilled) -> tuple[float, float]:
+    """(mean, largest) over the images: the share of pixels outside [0, 1], which a picture must clip."""
+    pixels = distilled.space.to_pixels(distilled.images.detach().float().cpu())
+    share = ((pixels < 0) | (pixels > 1)).flatten(1).float().mean(1)
+    return float(share.mean()), float(share.max())
+
+
+def grid_caption(distilled: Distilled) -> str:
+    """What the grid shows and what it hides."""
+    mean, most = clipped_share(distilled)
+    rows, columns = min(distilled.num_classes, MOST_ROWS), min(distilled.ipc, MOST_COLUMNS)
+    part = "" if (rows, columns) == (distilled.num_classes, distilled.ipc) else ", the first of each"
+    clip = f"For display each image is clipped to [0, 1]: {100 * mean:.1f} % of its pixels on average"
+    return (
+        f"{rows} classes (rows) × {columns} images{part}. {clip}, {100 * most:.1f} % at most. The file is not clipped."
+    )
+
+
+def grid(distilled: Distilled) -> Image.Image:
+    """Rows are classes, columns are images; pixels clipped to [0, 1], enlarged by a whole number."""
+    _, height, width = distilled.shape
+    scale = max(1, round(SIDE / max(height, width)))
+    rows = min(distilled.num_classes, MOST_ROWS)
+    columns = min(distilled.ipc, MOST_COLUMNS)
+    step_y, step_x = height * scale + GAP, width * scale + GAP
+    canvas = Image.new("RGB", (columns * step_x + GAP, rows * step_y + GAP), PAPER)
+    pixels = distilled.space.to_pixels(distilled.images.detach().float().cpu())
+    for row in range(rows):
+        for column, index in enumerate((distilled.y.cpu() == row).nonzero().flatten().tolist()[:columns]):
+            tile = _image(pixels[index]).resize((width * scale, height * scale), Image.Resampling.NEAREST)
+            canvas.paste(tile, (GAP + column * step_x, GAP + row * step_y))
+    return canvas
+
+
+def grid_png(distilled: Distilled) -> bytes:
+    file = io.BytesIO()
+    grid(distilled).save(file, format="PNG", optimize=True)
+    return file.getvalue()
+
+
+def curves_png(curves: Mapping[str, Curve], label: str) -> bytes:
+    """Lines over steps; the vertical axis is logarithmic when every value is positive and they span a factor of 20."""
+    figure = Figure(figsize=(5.6, 3.1), dpi=130, layout="constrained")
+    axes = figure.add_subplot()
+    positive = [v for _, values in curves.values() for v in values if math.isfinite(v)]
+    for number, (name, (steps, values)) in enumerate(curves.items()):
+        axes.plot(steps, values, color=COLOURS[number % len(COLOURS)], linewidth=1.5, label=name)
+    if positive and min(positive) > 0 and max(positive) > 20 * min(positive):
+        axes.set_yscale("log")
+    if len(curves) > 1:
+        axes.legend(frameon=False, fontsize=8, labelcolor=INK)
+    _style(axes, "step", label)
+    return _png(figure)
+
+
+def bars_png(scores: Mapping[str, Mapping[str, tuple[float, float]]]) -> bytes:
+    """Groups of bars: label -> column -> (mean, std) in [0, 1]. The axis starts at 0 unless all exceed 0.5."""
+    used = [column for column in COLUMNS if any(column in group for group in scores.values())]
+    figure = Figure(figsize=(max(5.6, 1.1 + 0.62 * len(used) * len(scores)), 3.4), dpi=130, layout="constrained")
+    axes = figure.add_subplot()
+    width = 0.82 / max(len(used), 1)
+    for number, column in enumerate(used):
+        points = [
+            (g + (number - (len(used) - 1) / 2) * width, s[column])
+            for g, s in enumerate(scores.values())
+            if column in s
+        ]
+        places, means, stds = (
+            [p for p, _ in points],
+            [100 * m for _, (m, _) in points],
+            [100 * s for _, (_, s) in points],
+        )
+        colour = COLUMN_COLOURS[column]
+        axes.bar(
+            places, means, 0.92 * width, yerr=stds, color=colour, ecolor=INK, capsize=3, label=column.replace("_", " ")
+        )
+        for place, mean, std in zip(places, means, stds, strict=True):
+            axes.annotate(
+                f"{mean:.1f}",
+                (place, mean + std),
+                (0, 3),
+                textcoords="offset points",
+                ha="center",
+                fontsize=8,
+                color=INK,
+            )
+    lows = [100 * (mean - std) for group in scores.values() for mean, std in group.values()]
+    bottom = max(0.0, 10 * math.floor((min(lows) - 10) / 10)) if lows and min(lows) > 50 else 0.0
+    axes.set_ylim(bottom, 103 if bottom else None)
+    axes.set_xticks(range(len(scores)), list(scores), fontsize=8)
+    axes.legend(frameon=False, fontsize=8, labelcolor=INK, loc="upper left", bbox_to_anchor=(1, 1))
+    _style(axes, "", "test accuracy, %" + (f" (axis from {bottom:.0f})" if bottom else ""))
+    axes.grid(False, axis="x")
+    return _png(figure)
+
+
+def _image(pixels: Tensor) -> Image.Image:
+    values = (pixels.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+    if len(values) == 1:
+        return Image.fromarray(np.ascontiguousarray(values[0])).convert("RGB")
+    return Image.fromarray(np.ascontiguousarray(values[:3].transpose(1, 2, 0)))
+
+
+def _style(axes: Axes, x: str, y: str) -> None:
+    axes.set_xlabel(x, fontsize=9, color=MUTED)
+    axes.set_ylabel(y, fontsize=9, color=MUTED)
+    axes.tick_params(labelsize=8, colors=MUTED, length=3)
+    axes.grid(True, color="#e6e9ee", linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_color("#c5ccd6")
+
+
+def _png(figure: Figure) -> bytes:
+    file = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(file)
+    return file.getvalue()
