@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,7 +16,6 @@ from PIL import Image
 from torch import Tensor
 
 from infodistill.distilled import Distilled
-from infodistill.result import COLUMNS
 
 MOST_COLUMNS, MOST_ROWS, GAP, SIDE = 10, 20, 2, 56
 INK, MUTED, PAPER = "#1d2530", "#667085", "#ffffff"
@@ -71,7 +71,7 @@ def grid_png(distilled: Distilled) -> bytes:
 
 
 def curves_png(curves: Mapping[str, Curve], label: str) -> bytes:
-    """Lines over steps; the vertical axis is logarithmic when every value is positive and they span a factor of 20."""
+    """Named lines over steps; the vertical axis is logarithmic when all values are positive and span a factor of 20."""
     figure = Figure(figsize=(5.6, 3.1), dpi=130, layout="constrained")
     axes = figure.add_subplot()
     positive = [v for _, values in curves.values() for v in values if math.isfinite(v)]
@@ -85,44 +85,36 @@ def curves_png(curves: Mapping[str, Curve], label: str) -> bytes:
     return _png(figure)
 
 
-def bars_png(scores: Mapping[str, Mapping[str, tuple[float, float]]]) -> bytes:
-    """Groups of bars: label -> column -> (mean, std) in [0, 1]. The axis starts at 0 unless all exceed 0.5."""
-    used = [column for column in COLUMNS if any(column in group for group in scores.values())]
-    figure = Figure(figsize=(max(5.6, 1.1 + 0.62 * len(used) * len(scores)), 3.4), dpi=130, layout="constrained")
+@dataclass(frozen=True)
+class Bar:
+    """One bar: what was trained on, the column it is, accuracy in [0, 1]."""
+
+    label: str
+    column: str
+    mean: float
+    std: float
+
+
+def bars_png(bars: Sequence[Bar]) -> bytes:
+    """Horizontal bars with standard deviations; the axis starts at 0 unless every accuracy exceeds 0.5."""
+    figure = Figure(figsize=(7.0, 0.75 + 0.36 * len(bars)), dpi=130, layout="constrained")
     axes = figure.add_subplot()
-    width = 0.82 / max(len(used), 1)
-    for number, column in enumerate(used):
-        points = [
-            (g + (number - (len(used) - 1) / 2) * width, s[column])
-            for g, s in enumerate(scores.values())
-            if column in s
-        ]
-        places, means, stds = (
-            [p for p, _ in points],
-            [100 * m for _, (m, _) in points],
-            [100 * s for _, (_, s) in points],
-        )
-        colour = COLUMN_COLOURS[column]
-        axes.bar(
-            places, means, 0.92 * width, yerr=stds, color=colour, ecolor=INK, capsize=3, label=column.replace("_", " ")
-        )
-        for place, mean, std in zip(places, means, stds, strict=True):
-            axes.annotate(
-                f"{mean:.1f}",
-                (place, mean + std),
-                (0, 3),
-                textcoords="offset points",
-                ha="center",
-                fontsize=8,
-                color=INK,
-            )
-    lows = [100 * (mean - std) for group in scores.values() for mean, std in group.values()]
-    bottom = max(0.0, 10 * math.floor((min(lows) - 10) / 10)) if lows and min(lows) > 50 else 0.0
-    axes.set_ylim(bottom, 103 if bottom else None)
-    axes.set_xticks(range(len(scores)), list(scores), fontsize=8)
-    axes.legend(frameon=False, fontsize=8, labelcolor=INK, loc="upper left", bbox_to_anchor=(1, 1))
-    _style(axes, "", "test accuracy, %" + (f" (axis from {bottom:.0f})" if bottom else ""))
-    axes.grid(False, axis="x")
+    means, stds = [100 * bar.mean for bar in bars], [100 * bar.std for bar in bars]
+    colours = [COLUMN_COLOURS[bar.column] for bar in bars]
+    axes.barh(range(len(bars)), means, 0.66, xerr=stds, color=colours, ecolor=INK, capsize=3)
+    lowest = min(mean - std for mean, std in zip(means, stds, strict=True))
+    start = max(0.0, 10 * math.floor((lowest - 10) / 10)) if lowest > 50 else 0.0
+    end = max(mean + std for mean, std in zip(means, stds, strict=True))
+    axes.set_xlim(start, end + 0.14 * (end - start))
+    for place, (mean, std) in enumerate(zip(means, stds, strict=True)):
+        text = f"{mean:.1f} ± {std:.1f}"
+        where = (mean + std, place)
+        axes.annotate(text, where, (5, 0), textcoords="offset points", va="center", fontsize=8, color=INK)
+    axes.set_yticks(range(len(bars)), [bar.label for bar in bars], fontsize=9)
+    axes.invert_yaxis()
+    _style(axes, "test accuracy, %" + (f" (the axis starts at {start:.0f})" if start else ""), "")
+    axes.tick_params(axis="y", colors=INK, length=0)
+    axes.grid(False, axis="y")
     return _png(figure)
 
 

@@ -1,0 +1,190 @@
+"""The report: one self-contained HTML file that shows runs side by side. No network, no script, images inside."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from infodistill.pictures import Bar, bars_png, curves_png, grid_caption, grid_png
+from infodistill.runs import QUANTITIES, Difference, Run, paired_difference, read_runs
+from infodistill.serialise import write_bytes
+
+LABELS = {"values": "value", "weights": "weight λ", "norms": "pixel-gradient norm"}
+SETTINGS = (
+    "data",
+    "method",
+    "terms",
+    "net",
+    "ipc",
+    "steps",
+    "seed",
+    "seconds",
+    "policy",
+    "protocol",
+    "recipe",
+    "notes",
+)
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All that was measured on one data set, ipc, network and protocol: the only things that may share a chart."""
+
+    title: str
+    rows: list[Row]
+    bars: str
+
+
+def report(folders: Sequence[str | Path], out: str | Path) -> Path:
+    """Write the report of some artefact folders to `out` (an .html file, or a folder that gets report.html).
+
+    Raises:
+        FileNotFoundError: a folder holds no artefact.
+        ValueError: an artefact is damaged, or no folder was given.
+    """
+    if not folders:
+        raise ValueError("a report needs at least one artefact folder, got none")
+    target = Path(out)
+    if target.suffix != ".html":
+        target = target / "report.html"
+    write_bytes(target, render(read_runs([Path(folder) for folder in folders])).encode())
+    return target
+
+
+def render(runs: Sequence[Run]) -> str:
+    """The HTML text."""
+    environment = Environment(
+        loader=PackageLoader("infodistill"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": _percent, "points": _points, "number": _number}
+    return environment.get_template("report.html.j2").render(
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        title=_title(runs),
+        comparisons=list(_comparisons(runs)),
+        unevaluated=[run.label for run in runs if not run.results],
+        grids=[{"label": run.label, "src": _src(grid_png(run.distilled)), "caption": _what(run)} for run in runs],
+        terms=list(_terms(runs)),
+        measures=[(run.label, _flat(run.measure)) for run in runs if run.measure],
+        settings=[(run.label, _settings(run)) for run in runs],
+        ratio=any("ratio" in str(run.distilled.meta).lower() for run in runs),
+    )
+
+
+def _comparisons(runs: Sequence[Run]) -> Iterator[Comparison]:
+    groups: dict[tuple[str, ...], list[tuple[Run, Mapping[str, Any]]]] = {}
+    for run in runs:
+        for protocol, result in (run.results or {}).items():
+            for net in result["nets"]:
+                data = str(run.distilled.meta.get("data", "unnamed data"))
+                groups.setdefault((data, str(result["ipc"]), net, protocol), []).append((run, result))
+    for (data, ipc, net, protocol), members in groups.items():
+        first = members[0][1]
+        rows = [_row(run, result, net, None if result is first else first) for run, result in members]
+        title = f"{data}, {ipc} image{'s' if ipc != '1' else ''} per class, {net}, protocol {protocol}"
+        yield Comparison(title, rows, _src(bars_png(_bars(members, net))))
+
+
+def _row(run: Run, result: Mapping[str, Any], net: str, first: Mapping[str, Any] | None) -> Row:
+    columns = result["nets"][net]
+    difference: Difference | None = None if first is None else paired_difference(result, first, net)
+    return {
+        "label": run.label,
+        "columns": columns,
+        "gain": columns["distilled"]["mean"] - columns["random"]["mean"],
+        "difference": difference,
+        "seconds": run.distilled.meta.get("seconds"),
+        "evaluation_seconds": result["seconds"],
+        "device": result["device"],
+        "images_bytes": result["images_bytes"],
+        "labels_bytes": result["labels_bytes"],
+    }
+
+
+def _bars(members: Sequence[tuple[Run, Mapping[str, Any]]], net: str) -> list[Bar]:
+    """Random subsets first, then every run, then the full data; references that agree are drawn once."""
+    bars: list[Bar] = []
+    order = (("random",), ("random_same_bytes",), ("distilled", "distilled_hard"), ("full",))
+    for columns in order:
+        for run, result in members:
+            for column in (name for name in columns if result["nets"][net].get(name)):
+                score = result["nets"][net][column]
+                bars.append(Bar(_bar_label(run, column), column, score["mean"], score["std"]))
+    return list(dict.fromkeys(bars))
+
+
+def _bar_label(run: Run, column: str) -> str:
+    names = {"random": "random real images", "random_same_bytes": "random, same bytes", "full": "full data"}
+    return names.get(column, run.label + (", hard labels" if column == "distilled_hard" else ""))
+
+
+def _terms(runs: Sequence[Run]) -> Iterator[Row]:
+    """For every term, a figure of each quantity that moved, and the constants as words."""
+    for term in dict.fromkeys(name for run in runs for name in run.terms()):
+        figures, words = [], []
+        for quantity in QUANTITIES:
+            curves = {run.label: run.curve(quantity, term) for run in runs}
+            curves = {label: curve for label, curve in curves.items() if curve[0]}
+            held = {label: values[0] for label, (_, values) in curves.items() if len(set(values)) == 1}
+            words += [f"{label}: {LABELS[quantity]} {_number(value)} throughout" for label, value in held.items()]
+            if moving := {label: curve for label, curve in curves.items() if label not in held}:
+                figures.append({"label": LABELS[quantity], "src": _src(curves_png(moving, LABELS[quantity]))})
+        yield {"name": term, "figures": figures, "words": words}
+
+
+def _title(runs: Sequence[Run]) -> str:
+    names = dict.fromkeys(str(run.distilled.meta.get("data", "unnamed data")) for run in runs)
+    return f"Distilled sets of {', '.join(names)}"
+
+
+def _what(run: Run) -> str:
+    d = run.distilled
+    labels = "soft labels" if d.soft_labels is not None else "hard labels"
+    return f"{len(d)} images, {d.ipc} per class, {labels}, {d.images_bytes + d.labels_bytes:,} bytes. {grid_caption(d)}"
+
+
+def _settings(run: Run) -> list[tuple[str, str]]:
+    meta: dict[str, Any] = {**run.distilled.meta, "ipc": run.distilled.ipc}
+    facts = [(name, meta[name]) for name in SETTINGS if meta.get(name) not in (None, "", {}, [])]
+    flat = [pair for name, value in facts for pair in _flat({name: value})]
+    return [*flat, *_flat({"versions": meta.get("versions", {})})]
+
+
+def _flat(content: Mapping[str, Any] | None, prefix: str = "") -> list[tuple[str, str]]:
+    """Nested settings as (dotted name, text) pairs."""
+    out: list[tuple[str, str]] = []
+    for name, value in (content or {}).items():
+        if isinstance(value, Mapping):
+            out += _flat(value, f"{prefix}{name}.")
+        elif value is not None:
+            out.append((prefix + name, _number(value) if isinstance(value, float) else str(value)))
+    return out
+
+
+def _src(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def _percent(score: Mapping[str, Any] | None) -> str:
+    return "–" if not score else f"{100 * score['mean']:.1f} ± {100 * score['std']:.1f}"
+
+
+def _points(fraction: float) -> str:
+    return f"{100 * fraction:+.1f}".replace("-", "−")
+
+
+def _number(value: float | int | None) -> str:
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
