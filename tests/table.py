@@ -36,7 +36,13 @@ def tiny_real(classes: int = 3, per_class: int = 12, size: int = 8, channels: in
     images = torch.randint(0, 120, (len(labels), channels, size, size), generator=generator, dtype=torch.uint8)
     for c in range(classes):
         images[labels == c, :, c * 2 : c * 2 + 3, 2:6] += 130
-    return RealData(images, labels, class_names=tuple(f"class{c}" for c in range(classes)), space=ValueSpace((0.4,) * channels, (0.25,) * channels), name="tiny")
+    return RealData(
+        images,
+        labels,
+        class_names=tuple(f"class{c}" for c in range(classes)),
+        space=ValueSpace((0.4,) * channels, (0.25,) * channels),
+        name="tiny",
+    )
 
 
 def teachers(real: RealData) -> Teachers:

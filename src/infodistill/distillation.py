@@ -17,6 +17,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 from torch import Tensor
 
 from infodistill.compute import Policy, is_out_of_memory
+from infodistill.distilled import Distilled
 from infodistill.looks import Looks
 from infodistill.objective import Classes, Slope, measure, require_finite, total_norm, weighted_sum
 from infodistill.real import RealData
@@ -124,6 +125,11 @@ class Distillation:
             self.step += 1
             norms = {name: slope.norm for name, slope in slopes.items()}
             yield Progress(self.step, {name: slope.value for name, slope in slopes.items()}, norms, weights)
+
+    def export(self, **meta: Any) -> Distilled:
+        """The set as it stands, with what is known of how it was made; `meta` adds to that or corrects it."""
+        known = {"data": self.real.name, "fingerprint": self.real.fingerprint, "seed": self.seed, "steps": self.step}
+        return self.syn.export(**{**known, "policy": self.policy.as_dict(), **meta})
 
     def sources(self) -> list[Source[Any]]:
         """Every source held anywhere in the terms, once."""

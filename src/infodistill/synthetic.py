@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from sklearn.cluster import KMeans
 from torch import Tensor
 
+from infodistill.distilled import ALL_ROWS, Distilled
 from infodistill.real import RealData
 from infodistill.seeding import key, stream
 from infodistill.types import Batch, ValueSpace
@@ -39,6 +40,7 @@ class SyntheticSet:
         y: (classes * ipc,) class of each stored row.
         space: value space of the decoded images.
         labels: (rows, k) what the targets are read from; a leaf that requires grad when they are learned.
+        class_names: the classes in label order.
         scalars: learned scalars saved with the set (a step size, for trajectory methods).
         decode: stored rows to images; a decoder that makes f images of a row returns them row-major, f per row.
         read_labels: `labels` to rows on the simplex (softmax for learned logits).
@@ -50,11 +52,12 @@ class SyntheticSet:
     y: Tensor
     space: ValueSpace
     labels: Tensor
+    class_names: tuple[str, ...]
     scalars: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     decode: Decode = stored_as_images
     read_labels: Decode = fixed_labels
     project: Callable[[SyntheticSet, int], None] | None = None
-    plan: Sequence[dict[str, Any]] = ()
+    plan: Sequence[Mapping[str, Any]] = ()
 
     @property
     def num_classes(self) -> int:
@@ -108,6 +111,20 @@ class SyntheticSet:
         keep = torch.zeros(len(self.y), dtype=torch.bool, device=self.y.device).index_fill(0, rows, True)
         return [g * keep.view(-1, *[1] * (g.dim() - 1)) if g.shape[:1] == keep.shape else g for g in grads]
 
+    def export(self, **meta: Any) -> Distilled:
+        """The finished set on the CPU: decoded images, labels, soft labels where they are learned, scalars, plan."""
+        batch = self.batch().detach()
+        return Distilled(
+            images=batch.x.float().cpu(),
+            y=batch.y.cpu(),
+            space=self.space,
+            class_names=self.class_names,
+            soft_labels=None if self.hard_labels else batch.target.float().cpu(),
+            scalars={name: value.cpu() for name, value in _detached(self.scalars).items()},
+            plan=tuple(self.plan) or (ALL_ROWS,),
+            meta=meta,
+        )
+
     def state_dict(self) -> dict[str, Any]:
         return {"pixels": self.pixels.detach(), "labels": self.labels.detach(), "scalars": _detached(self.scalars)}
 
@@ -133,7 +150,7 @@ def synthesise(real: RealData, ipc: int, seed: int, init: Initialise, device: st
         raise ValueError(f"ipc must be at least 1 image per class, got {ipc}")
     y = torch.arange(real.num_classes).repeat_interleave(ipc).to(device)
     pixels = init(real, ipc, seed).float().to(device).clone().requires_grad_()
-    return SyntheticSet(pixels, y, real.space, F.one_hot(y, real.num_classes).float())
+    return SyntheticSet(pixels, y, real.space, F.one_hot(y, real.num_classes).float(), real.class_names)
 
 
 def from_real(real: RealData, ipc: int, seed: int) -> Tensor:
