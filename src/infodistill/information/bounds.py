@@ -59,7 +59,7 @@ def nce_loss(
     NaN when there is no positive or no negative pair.
     """
     negative = marginal(positive) if negative is None else negative
-    n = negatives_per_row(negative) if n is None else n
+    n = negatives_per_row(negative, scores) if n is None else n
     return -masked_mean(F.logsigmoid(scores), positive) - n * masked_mean(F.logsigmoid(-scores), negative)
 
 
@@ -168,9 +168,9 @@ def masked_mean(value: Float[Tensor, "s r"], weight: Bool[Tensor, "s r"] | Float
     return (value * weight).sum() / weight.sum()
 
 
-def negatives_per_row(negative: Bool[Tensor, "s r"]) -> Float[Tensor, ""]:
-    """n: the mean number of negatives a row has."""
-    return negative.sum(dtype=torch.float32) / len(negative)
+def negatives_per_row(negative: Bool[Tensor, "s r"], scores: Float[Tensor, "s r"]) -> Float[Tensor, ""]:
+    """The mean number n of negatives a row has, in the type of `scores`."""
+    return negative.sum().to(scores) / len(negative)
 
 
 def _balanced_pairs(y_syn: Tensor, y_real: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:

@@ -55,7 +55,7 @@ def pair_loss(
     negative = negatives(positive)
     similarity = cosine(syn, real) / temperature
     normaliser = batch_log_z(0, similarity, negative) if log_z is None else log_z(similarity, negative)
-    n = negatives_per_row(negative)
+    n = negatives_per_row(negative, similarity)
     return nce_loss(critic_logits(similarity, log_z=normaliser, log_noise=n.log()), positive, negative, n=n)
 
 
