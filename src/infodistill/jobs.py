@@ -1,0 +1,212 @@
+"""From a recipe to a job: names become functions, a data set becomes teachers, published weights become terms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from infodistill import augment, nets
+from infodistill.compute import Policy
+from infodistill.distillation import Distillation
+from infodistill.information import CMI, MIM
+from infodistill.methods.dc import dc, loops
+from infodistill.methods.dm import dm
+from infodistill.methods.dsa import dsa
+from infodistill.protocols import EvaluationProtocol, protocol_for
+from infodistill.real import RealData
+from infodistill.recipe import TERMS, Recipe, RecipeError
+from infodistill.sources.teachers import Schooling, Teachers, Told, train_teachers
+from infodistill.synthetic import Initialise, from_kmeans, from_noise, from_real
+from infodistill.training import Fit
+from infodistill.types import Augment, NetFactory
+from infodistill.weights import Ratio, Weighted, whole_set
+
+INITS: dict[str, Initialise] = {"real": from_real, "noise": from_noise, "kmeans": from_kmeans}
+DEFAULT_RATIO = {"cmi": 0.01, "mim": 0.03}
+"""Used when neither the command line nor the recipe gives a strength (docs/methods/cmi.md and mim.md say why)."""
+
+AUTO = ((12, "convnet2-w32"), (32, "convnet3-w64"), (64, "convnet4-w64"), (128, "convnet5-w64"))
+
+
+@dataclass(frozen=True)
+class Strength:
+    """How strongly a term counts: a weight, a ratio of gradient norms, or whatever the recipe says."""
+
+    kind: str = "recipe"
+    value: float = 0.0
+    origin: str = "asked for"
+
+    def __str__(self) -> str:
+        return {"recipe": "", "ratio": f"ratio:{self.value:g}"}.get(self.kind, f"{self.value:g}")
+
+    def weight(self) -> float | Ratio:
+        return Ratio(self.value) if self.kind == "ratio" else self.value
+
+
+def parse_add(text: str) -> tuple[str, tuple[Strength, ...]]:
+    """`cmi`, `cmi=8000`, `cmi=ratio:0.1` or a grid `cmi=ratio:0,0.01,0.03` as (term, strengths).
+
+    Raises:
+        RecipeError: no such term, or a strength that is not a number >= 0.
+    """
+    name, equals, value = text.partition("=")
+    if name not in TERMS:
+        raise RecipeError(f"unknown term '{name}' in --add {text}, known: {', '.join(TERMS)}")
+    if not equals:
+        return name, (Strength(),)
+    kind = "ratio" if value.startswith("ratio:") else "weight"
+    try:
+        values = [float(part) for part in value.removeprefix("ratio:").split(",")]
+    except ValueError:
+        raise RecipeError(f"--add {text}: the strength is a number, ratio:NUMBER or a comma list, got '{value}'") from None
+    if not all(0 <= v < float("inf") for v in values):
+        raise RecipeError(f"--add {text}: a strength must be a finite number of at least 0")
+    return name, tuple(Strength(kind, v) for v in values)
+
+
+def resolve_strength(recipe: Recipe, term: str, asked: Strength) -> Strength:
+    """The strength in numbers; `origin` says where it comes from."""
+    if asked.kind != "recipe":
+        return asked
+    entry = recipe.terms.get(cast(Any, term))
+    if entry is not None and entry.weight is not None:
+        return Strength("weight", entry.weight, f"the recipe's published weight ({entry.source})")
+    if entry is not None and entry.ratio is not None:
+        return Strength("ratio", entry.ratio, "the recipe's gradient-norm ratio (ours)")
+    return Strength("ratio", DEFAULT_RATIO[term], "the default gradient-norm ratio (ours; no published weight is known)")
+
+
+def augmentation(text: str) -> Augment | None:
+    """KIND or KIND:OPERATIONS: `none`, `shift:1`, `dsa:crop_flip`, `dsa_per_image:crop_flip`, `diffaug:color_crop`."""
+    kind, _, operations = text.partition(":")
+    kinds: dict[str, Callable[[], Augment | None]] = {
+        "none": lambda: None,
+        "shift": lambda: augment.shift(int(operations or 1)),
+        "dsa": lambda: augment.dsa(operations) if operations else augment.dsa(),
+        "dsa_per_image": lambda: augment.dsa_per_image(operations) if operations else augment.dsa_per_image(),
+        "diffaug": lambda: augment.diffaug(operations) if operations else augment.diffaug(),
+    }
+    if kind not in kinds:
+        raise RecipeError(f"unknown augmentation '{kind}', known: {', '.join(kinds)}")
+    return kinds[kind]()
+
+
+def net_name(name: str, shape: tuple[int, int, int]) -> str:
+    """The network a recipe means: `auto` follows the image size, ours."""
+    if name != "auto":
+        return name
+    return next((net for size, net in AUTO if max(shape[1:]) <= size), "convnet6-w64")
+
+
+def network(name: str, shape: tuple[int, int, int]) -> NetFactory:
+    """The factory of a recipe's network name."""
+    return nets.by_name(net_name(name, shape))
+
+
+def protocol(recipe: Recipe, real: RealData, name: str | None = None) -> EvaluationProtocol:
+    """The evaluation protocol as it applies to this data."""
+    return protocol_for(name or recipe.protocol, real.name if recipe.dataset == "any" else recipe.dataset)
+
+
+def plain(recipe: Recipe, real: RealData, *, seed: int = 0, policy: Policy | None = None) -> Distillation:
+    """The recipe's method without any added term."""
+    settings: dict[str, Any] = {
+        "ipc": recipe.ipc,
+        "seed": seed,
+        "lr": recipe.lr,
+        "momentum": recipe.momentum,
+        "real_per_class": recipe.real_per_class,
+        "init": INITS[recipe.init],
+        "augment": augmentation(recipe.augment) or augment.identity(),
+        "policy": policy,
+    }
+    factory = network(recipe.net, real.shape)
+    if recipe.method == "dm":
+        return dm(real, factory, **settings, share=recipe.share)
+    inner = {"outer": recipe.outer, "inner_epochs": recipe.inner_epochs}
+    settings |= {**inner, "lr_net": recipe.lr_net, "batch_train": recipe.batch_train}
+    make = {"dc": dc, "dsa": dsa}[recipe.method]
+    return make(real, factory, **settings, augment_train=augmentation(recipe.augment_train))
+
+
+def build(
+    recipe: Recipe,
+    real: RealData,
+    *,
+    seed: int = 0,
+    policy: Policy | None = None,
+    add: Mapping[str, Strength] | None = None,
+    cache: Path | None = None,
+    progress: Told | None = None,
+    teachers: Teachers | None = None,
+) -> Distillation:
+    """The job a recipe describes, with terms added at given strengths; a strength of 0 adds nothing.
+
+    Raises:
+        ValueError: a name nobody knows, an ipc the data cannot give, or a term that is structurally zero.
+    """
+    job = plain(recipe, real, seed=seed, policy=policy)
+    strengths = {name: resolve_strength(recipe, name, asked) for name, asked in (add or {}).items()}
+    strengths = {name: strength for name, strength in strengths.items() if strength.value > 0}
+    entries: dict[str, Weighted] = {}
+    if "cmi" in strengths:
+        pool = teachers or teachers_for(recipe, real, seed=seed, policy=policy, cache=cache, progress=progress)
+        entries["cmi"] = Weighted(strengths["cmi"].weight(), CMI(pool), whole_set)
+    if "mim" in strengths:
+        looks = cast(Any, job.terms["match"].term).looks
+        entries["mim"] = Weighted(strengths["mim"].weight(), MIM(looks), whole_set)
+    return job.adding(**entries) if entries else job
+
+
+def schooling(recipe: Recipe, seed: int = 0) -> Schooling:
+    """How the recipe's teachers are trained."""
+    t = recipe.teachers
+    return Schooling(t.count, Fit(t.epochs, t.batch, t.lr, t.momentum, t.weight_decay), seed)
+
+
+def teachers_for(
+    recipe: Recipe,
+    real: RealData,
+    *,
+    seed: int = 0,
+    policy: Policy | None = None,
+    cache: Path | None = None,
+    progress: Told | None = None,
+) -> Teachers:
+    """The recipe's pretrained networks, from the cache where they are there."""
+    school = schooling(recipe, seed)
+    settings: dict[str, Any] = {"policy": policy, "cache": cache, "progress": progress}
+    factory = network(recipe.teachers.net, real.shape)
+    least = recipe.teachers.at_least
+    return train_teachers(real, factory, count=school.count, fit=school.fit, seed=seed, at_least=least, **settings)
+
+
+def flops(recipe: Recipe, real: RealData) -> float:
+    """Floating-point operations of the whole run, roughly: what decides whether compiling is worth it."""
+    module = network(recipe.net, real.shape)(real.shape, real.num_classes)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        module(torch.zeros(2, *real.shape))
+    one = counter.get_total_flops() / 2
+    images, drawn = recipe.ipc * real.num_classes, recipe.real_per_class * real.num_classes
+    if recipe.method == "dm":
+        return one * recipe.steps * (drawn + 2 * images)
+    outer, inner = loops(recipe.ipc)
+    outer, inner = recipe.outer or outer, inner if recipe.inner_epochs is None else recipe.inner_epochs
+    return one * recipe.steps * (3 * drawn + 7 * images + 3 * images * inner * (outer - 1) / outer)
+
+
+def fitted(recipe: Recipe, real: RealData) -> Recipe:
+    """The recipe with the names that depend on the data filled in, as it is stored in a run."""
+    teachers = recipe.teachers.model_copy(update={"net": net_name(recipe.teachers.net, real.shape)})
+    return recipe.model_copy(update={"net": net_name(recipe.net, real.shape), "teachers": teachers})
+
+
+def described(strength: Strength) -> dict[str, Any]:
+    """JSON-able, for a run's record."""
+    return {"kind": strength.kind, "value": strength.value, "origin": strength.origin}
+
