@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -98,6 +98,7 @@ def logits(view: View, x: Tensor, space: ValueSpace) -> Tensor:
     return view.logits(x, space)
 
 
+@runtime_checkable
 class Checked(Protocol):
     """What `CMI.check` asks of a synthetic set."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ Normaliser = Callable[[int, Tensor, Tensor], Tensor]
 """normaliser(stage, similarity (s, r), negative mask (s, r)) -> log Z, a scalar without gradient to the images."""
 
 
+@runtime_checkable
 class Heads(Protocol):
     """Maps of flattened stage features (n, d) to (n, e), for either stream."""
 
