@@ -33,6 +33,7 @@ COMPANIONS = ("README.md", "grid.png", "metrics.jsonl", "results.json", "measure
 
 def save(distilled: Distilled, path: Path, files: Mapping[str, bytes]) -> Path:
     """Write the artefact; `files` are companions to write with it (metrics.jsonl, ...), others there are kept."""
+    distilled = distilled.with_meta(versions=distilled.meta.get("versions", versions()))
     content = {TENSORS: save_tensors(_tensors(distilled)), "grid.png": grid_png(distilled), **files}
     for name, value in content.items():
         write_bytes(path / name, value)
@@ -61,7 +62,7 @@ def _manifest(distilled: Distilled) -> dict[str, Any]:
         "images_bytes": distilled.images_bytes,
         "labels_bytes": distilled.labels_bytes,
         **{name: value for name, value in distilled.meta.items() if name not in _RESERVED},
-        "versions": distilled.meta.get("versions", versions()),
+        "versions": distilled.meta["versions"],
     }
 
 

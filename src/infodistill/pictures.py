@@ -12,6 +12,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 from PIL import Image
 from torch import Tensor
 
@@ -79,6 +80,8 @@ def curves_png(curves: Mapping[str, Curve], label: str) -> bytes:
         axes.plot(steps, values, color=COLOURS[number % len(COLOURS)], linewidth=1.5, label=name)
     if positive and min(positive) > 0 and max(positive) > 20 * min(positive):
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
     if len(curves) > 1:
         axes.legend(frameon=False, fontsize=8, labelcolor=INK)
     _style(axes, "step", label)
@@ -105,6 +108,8 @@ def bars_png(bars: Sequence[Bar]) -> bytes:
     lowest = min(mean - std for mean, std in zip(means, stds, strict=True))
     start = max(0.0, 10 * math.floor((lowest - 10) / 10)) if lowest > 50 else 0.0
     end = max(mean + std for mean, std in zip(means, stds, strict=True))
+    axes.set_xlim(start, end + 0.14 * (end - start))
+    axes.set_xticks([tick for tick in axes.get_xticks() if start <= tick <= 100])
     axes.set_xlim(start, end + 0.14 * (end - start))
     for place, (mean, std) in enumerate(zip(means, stds, strict=True)):
         text = f"{mean:.1f} ± {std:.1f}"

@@ -6,29 +6,21 @@ reported is that of the last epoch. `dc` and `dsa` follow the published evaluati
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from infodistill import augment
+from infodistill.augment import DSA_STRATEGY, by_name
 from infodistill.training import Fit
-from infodistill.types import Augment, Batch
+from infodistill.types import Batch
 
 NOT_FLIPPABLE = frozenset({"mnist", "svhn", "digits"})
 """Data whose mirror images are other symbols (DSA drops `flip` for them)."""
 
-DSA_OPERATIONS = "color_crop_cutout_flip_scale_rotate"
-
-AUGMENTATIONS: dict[str, Callable[[str], Augment | None]] = {
-    "none": lambda operations: None,
-    "shift": lambda operations: augment.shift(int(operations)),
-    "dsa": augment.dsa_per_image,
-    "dc": augment.dc_augment,
-}
-"""Kind of augmentation in a protocol -> what makes it from the protocol's `operations`."""
+DSA_PER_IMAGE = f"per-image:{DSA_STRATEGY}"
 
 
 @dataclass(frozen=True)
@@ -39,8 +31,7 @@ class EvaluationProtocol:
     the momentum is also reset; `drop_offset` None keeps it constant. Augmentation is drawn anew for every image.
 
     Attributes:
-        augment: "none", "shift", "dsa" (one operation a batch, parameters per image) or "dc".
-        operations: what the augmentation may do: a DSA strategy, or the pixels of a shift.
+        augment: an augmentation by name, see `infodistill.augment.by_name`.
         full_epochs: epochs of the `full` column (training on all real data), with the same schedule.
         note: where the protocol comes from and what was left to us.
     """
@@ -56,12 +47,10 @@ class EvaluationProtocol:
     drop_offset: int | None = 2
     extra_passes: int = 1
     augment: str = "none"
-    operations: str = ""
     note: str = ""
 
     def __post_init__(self) -> None:
-        if self.augment not in AUGMENTATIONS:
-            raise ValueError(f"unknown augmentation '{self.augment}' in a protocol; known: {', '.join(AUGMENTATIONS)}")
+        by_name(self.augment)  # a name nobody knows is refused here, not after the first network
 
     def fit(self, epochs: int | None = None, lr: float | None = None) -> Fit:
         """The training of one network, for another number of epochs or base rate where a plan says so."""
@@ -75,7 +64,7 @@ class EvaluationProtocol:
             weight_decay=self.weight_decay,
             decay=lambda epoch: self.drop if first_low is not None and epoch >= first_low else 1.0,
             restarts=() if first_low is None else (first_low,),
-            augment=AUGMENTATIONS[self.augment](self.operations),
+            augment=by_name(self.augment),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -98,8 +87,7 @@ PROTOCOLS: dict[str, EvaluationProtocol] = {
         full_epochs=150,
         drop_offset=0,
         extra_passes=0,
-        augment="shift",
-        operations="1",
+        augment="shift1",
         note="Ours, for tiny images: 300 passes, lr x0.1 and momentum reset after half of them, 1-pixel shifts.",
     ),
     "dc": EvaluationProtocol(
@@ -112,8 +100,7 @@ PROTOCOLS: dict[str, EvaluationProtocol] = {
         "dsa",
         epochs=1000,
         full_epochs=200,
-        augment="dsa",
-        operations=DSA_OPERATIONS,
+        augment=DSA_PER_IMAGE,
         note="DSA (Zhao & Bilen, ICML 2021), also DM: 1000 epochs with DSA per image; no flip for digits.",
     ),
     "mim4dd": EvaluationProtocol(
@@ -140,9 +127,9 @@ def protocol_for(name: str, data: str = "") -> EvaluationProtocol:
         raise ValueError(f"unknown protocol '{name}', known: {', '.join(PROTOCOLS)}")
     protocol = PROTOCOLS[name]
     if name == "dc" and data.lower() == "mnist":
-        return replace(protocol, epochs=1000, augment="dc", operations="crop_scale_rotate")
-    if protocol.augment == "dsa" and not flippable(data):
-        return replace(protocol, operations=protocol.operations.replace("_flip", ""))
+        return replace(protocol, epochs=1000, augment="dc:crop_scale_rotate")
+    if not flippable(data):
+        return replace(protocol, augment=protocol.augment.replace("_flip", ""))
     return protocol
 
 
