@@ -107,8 +107,8 @@ def nwj_lower_bound(
 def infonce_lower_bound(scores: Float[Tensor, "b b"]) -> Float[Tensor, ""]:
     """InfoNCE: log b + mean_i log(e^{s_ii} / sum_j e^{s_ij}) in nats, joint pairs on the diagonal; at most log b.
 
-    (van den Oord et al. 2018.) A lower bound in expectation for any critic, when
-    rows are independent draws of the joint law; class-paired rows are not.
+    (van den Oord et al. 2018.) A lower bound in expectation for any critic, when rows are independent draws of the
+    joint law; class-paired rows are not.
     """
     return math.log(len(scores)) + scores.log_softmax(1).diagonal().mean()
 
@@ -131,6 +131,7 @@ def cosine(a: Float[Tensor, "s d"], b: Float[Tensor, "r d"]) -> Float[Tensor, "s
     return (a * _inverse_norm(a)) @ b.T * _inverse_norm(b).T
 
 
+@torch.no_grad()
 def nce_numbers(
     features_syn: Float[Tensor, "s d"],
     y_syn: Int[Tensor, " s"],

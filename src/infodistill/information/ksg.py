@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def ksg_mutual_information(x: Float[Tensor, n * p], y: Float[Tensor, n * q], k: int = 3) -> float:
+def ksg_mutual_information(x: Float[Tensor, "n ..."], y: Float[Tensor, "n ..."], k: int = 3) -> float:
     """KSG estimate of I(X; Y) in nats from n joint samples.
 
     Sign: larger means more information; slightly negative values occur at independence and are not clipped. Bias:
