@@ -107,10 +107,10 @@ class MIM:
             self._stage_loss(stage, pair, positive)
             for stage, pair in enumerate(zip(look.syn(stages), look.real(stages), strict=True))
         ]
-        weights = syn.x.new_tensor(tuple(self.layer_weights(len(losses))))
+        weights = self.layer_weights(len(losses))
         if len(weights) != len(losses):
             raise ValueError(f"layer_weights gave {len(weights)} weights for {len(losses)} stages")
-        return (torch.stack(losses) * weights).sum()
+        return torch.stack([weight * loss for weight, loss in zip(weights, losses, strict=True)]).sum()
 
     def _stage_loss(self, stage: int, pair: tuple[Tensor, Tensor], positive: Tensor) -> Tensor:
         a, b = (features.flatten(1) for features in pair)
