@@ -159,7 +159,7 @@ class RealData:
         """The rows `index` (n,) as data of their own; shares the stored images, the space, the names and `test`."""
         rows = index if self._rows is None else self._rows[index.to(self._rows.device)]
         labels = self.labels[index.to(self.device)]
-        return self._with(labels=labels, rows=rows, name=name or self.name, notes={**self.notes, **(notes or {})})
+        return self.replace(labels=labels, rows=rows, name=name or self.name, notes={**self.notes, **(notes or {})})
 
     def split(self, fraction: float, seed: int) -> tuple[RealData, RealData]:
         """(rest, held_out): a stratified split, round(fraction * size) of every class held out, keyed by `seed`.
@@ -195,16 +195,16 @@ class RealData:
         moves = self._stored.device.type != target.type if target.type == "cpu" else self.nbytes <= limit
         test = None if self.test is None else self.test.to(device, budget=budget)
         storage: dict[str, Any] = {"images": self._gathered(target), "rows": None} if moves else {}
-        moved = self._with(**storage, device=target, test=test)
+        moved = self.replace(**storage, device=target, test=test)
         if "fingerprint" in self.__dict__:
             moved.__dict__["fingerprint"] = self.fingerprint
         return moved
 
-    def _with(self, **changes: Any) -> RealData:
-        """A copy with some constructor arguments replaced."""
+    def replace(self, **changes: Any) -> RealData:
+        """A copy with some constructor arguments replaced; the stored images are shared."""
         words = ("labels", "class_names", "space", "name", "test", "notes", "device")
         arguments: dict[str, Any] = {word: getattr(self, word) for word in words}
-        arguments.update({"images": self._stored, "rows": self._rows, **changes})
+        arguments |= {"images": self._stored, "rows": self._rows} | changes
         return RealData(**arguments)
 
     def _gathered(self, device: torch.device) -> Tensor:
