@@ -34,7 +34,7 @@ from infodistill.types import Batch, Net, NetFactory, Rows, ValueSpace
 Progress = Callable[[str, int, int], None]
 """progress(what, done, total): epochs done for one network, called after every epoch."""
 
-NOT_ASKED = "training on the full data was not asked for and is not cached"
+NOT_ASKED = "training on the full data was not asked for (--full) and is not cached"
 
 
 def evaluate(
