@@ -192,6 +192,8 @@ def test_pictures_cope_with_odd_numbers() -> None:
         curves_png({"a": ([0.0, 1.0], [-1.0, 100.0])}, "value"),
         bars_png([Bar("a", "random", 0.0, 0.0), Bar("b", "full", 1.0, 0.0)]),
         bars_png([Bar("a", "distilled", 0.99, 0.02)]),
+        bars_png([Bar(r"$\frac{$ 5 $", "distilled", 0.99, 0.02)]),
+        curves_png({r"$\frac{$": ([0.0, 1.0], [1.0, 2.0]), "_b": ([0.0, 1.0], [1.0, 2.0])}, "value"),
     ):
         with Image.open(io.BytesIO(png)) as picture:
             assert picture.size[0] > 300
