@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import re
 
+from infodistill.nets.classic import alexnet, lenet, mlp, vgg11
 from infodistill.nets.convnet import ConvNet, convnet
 from infodistill.nets.initialise import initialise
+from infodistill.nets.resnet import resnet18, resnetap10
 from infodistill.types import Net, NetFactory
 
 NETS: dict[str, NetFactory] = {
     "convnet3": convnet(depth=3, width=128),
+    "resnet18": resnet18(),
+    "resnetap10": resnetap10(),
+    "vgg11": vgg11(),
+    "alexnet": alexnet(),
+    "lenet": lenet(),
+    "mlp": mlp(),
 }
 """The fixed names; `by_name` also reads the pattern convnet<D>-w<W>."""
 
@@ -35,4 +43,19 @@ def by_name(name: str) -> NetFactory:
     return convnet(depth=int(match[1]), width=int(match[2] or 128))
 
 
-__all__ = ["NETS", "ConvNet", "Net", "NetFactory", "by_name", "convnet", "initialise", "names"]
+__all__ = [
+    "NETS",
+    "ConvNet",
+    "Net",
+    "NetFactory",
+    "alexnet",
+    "by_name",
+    "convnet",
+    "initialise",
+    "lenet",
+    "mlp",
+    "names",
+    "resnet18",
+    "resnetap10",
+    "vgg11",
+]

@@ -1,0 +1,28 @@
+"""What deeper networks are made of: convolution, norm, ReLU."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from infodistill.nets import cells
+
+
+def norm_relu(norm: nn.Module, z: Tensor) -> Tensor:
+    """relu(norm(z)); group norm (hence instance norm) runs as one cell."""
+    if isinstance(norm, nn.GroupNorm):
+        return cells.norm_relu(z, norm.weight, norm.bias, norm.num_groups, norm.eps)
+    return torch.relu(norm(z))
+
+
+class Unit(nn.Module):
+    """relu(norm(conv(x))), then optionally a pooling."""
+
+    def __init__(self, conv: nn.Conv2d, norm: nn.Module, pool: nn.Module | None = None) -> None:
+        super().__init__()
+        self.conv = conv
+        self.norm = norm
+        self.pool = pool or nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pool(norm_relu(self.norm, self.conv(x)))
