@@ -78,7 +78,7 @@ def render(runs: Sequence[Run]) -> str:
         terms=list(_terms(runs)),
         measures=[(run.label, _flat(run.measure)) for run in runs if run.measure],
         settings=[(run.label, _settings(run)) for run in runs],
-        ratio=any("ratio" in str(run.distilled.meta).lower() for run in runs),
+        ratio=any("ratio" in str(run.distilled.meta.get("terms", "")) for run in runs),
     )
 
 
