@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from infodistill.execution import backward
 from infodistill.policy import Policy, capabilities, is_out_of_memory, resolve
-from infodistill.views import View, backward
+from infodistill.views import View
 
 __all__ = ["Policy", "View", "backward", "capabilities", "is_out_of_memory", "resolve"]

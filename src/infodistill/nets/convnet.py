@@ -11,7 +11,6 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from infodistill.nets import cells
 from infodistill.types import Net, NetFactory
 
 Norm = Callable[[int, int, int], nn.Module]
@@ -52,20 +51,16 @@ max_pool = partial(nn.MaxPool2d, 2)
 
 
 class Block(nn.Module):
-    """conv -> norm -> ReLU -> pool; group norm with 2x2 average pooling runs as one cell."""
+    """conv -> norm -> ReLU -> pool."""
 
     def __init__(self, conv: nn.Conv2d, norm: nn.Module, pool: nn.Module) -> None:
         super().__init__()
         self.conv = conv
         self.norm = norm
         self.pool = pool
-        self.fused = isinstance(norm, nn.GroupNorm) and isinstance(pool, nn.AvgPool2d) and pool.kernel_size == 2
 
     def forward(self, x: Tensor) -> Tensor:
-        z, norm = self.conv(x), self.norm
-        if self.fused and isinstance(norm, nn.GroupNorm):
-            return cells.norm_relu_pool(z, norm.weight, norm.bias, norm.num_groups, norm.eps)
-        return self.pool(torch.relu(norm(z)))
+        return self.pool(torch.relu(self.norm(self.conv(x))))
 
 
 class ConvNet(Net):
