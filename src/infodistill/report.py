@@ -18,18 +18,8 @@ from infodistill.serialise import write_bytes
 
 LABELS = {"values": "value", "weights": "weight λ", "norms": "pixel-gradient norm"}
 SETTINGS = (
-    "data",
-    "method",
-    "terms",
-    "net",
-    "ipc",
-    "steps",
-    "seed",
-    "seconds",
-    "policy",
-    "protocol",
-    "recipe",
-    "notes",
+    *("data", "source", "data_notes", "method", "terms", "net", "ipc", "steps", "seed", "seconds", "policy"),
+    *("validation", "protocol", "recipe", "notes"),
 )
 Row = dict[str, Any]
 
