@@ -100,7 +100,7 @@ def test_two_runs_side_by_side(tmp_path: Path) -> None:
     # one bar chart, two grids, and value and norm of two terms (the weights never moved)
     assert checker.tags.count("img") == 1 + 2 + 2 * 2
     assert "DM+CMI" in text and "80.0 ± 1.0" in text and "97.0 ± 1.0" in text
-    assert "−0.0 <small>± 1.2 s.e." in text or "+0.0 <small>± 1.2 s.e." in text
+    assert re.search("[+−]0.0 <small>± 1.2 s.e., n=3", text)
     assert "it was not asked for" in text and "weight λ 1 throughout" in text
     assert "ratio r is set" in text and "12.5" in text and "1,536" in text
     assert "last epoch" in text and "shown as measured" in text

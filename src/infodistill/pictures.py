@@ -82,8 +82,7 @@ def curves_png(curves: Mapping[str, Curve], label: str) -> bytes:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
-    if len(curves) > 1:
-        axes.legend(frameon=False, fontsize=8, labelcolor=INK)
+    axes.legend(frameon=False, fontsize=8, labelcolor=INK)
     _style(axes, "step", label)
     return _png(figure)
 
