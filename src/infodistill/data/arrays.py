@@ -82,7 +82,7 @@ def squared(parts: Parts, size: int | None) -> Parts:
 
 def _loaded(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
     except (OSError, EOFError, ValueError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         raise ValueError(f"cannot read {path.name} as a .npz of plain arrays: {error}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from infodistill.data.cache import file_sha256
 from infodistill.data.decode import Item
 from infodistill.data.reading import Part
 
-_IDX_UINT8 = 0x08
+_IDX_UINT8 = bytes((0, 0, 8))
 
 
 def read_idx(path: Path) -> NDArray[np.uint8]:
@@ -26,9 +27,9 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
         raw = gzip.decompress(path.read_bytes())
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path.name} is not a gzip file that can be read: {error}") from error
-    dims = raw[3] if raw[:3] == bytes((0, 0, _IDX_UINT8)) else 0
-    shape = np.frombuffer(raw, ">u4", min(dims, (len(raw) - 4) // 4 if len(raw) > 4 else 0), 4).tolist() if dims else []
-    if not dims or len(shape) != dims or len(raw) != 4 + 4 * dims + int(np.prod(shape)):
+    dims = raw[3] if raw[:3] == _IDX_UINT8 and len(raw) > 3 else 0
+    shape = [int.from_bytes(raw[4 + 4 * d : 8 + 4 * d], "big") for d in range(dims)]
+    if not dims or len(raw) != 4 + 4 * dims + math.prod(shape):
         raise ValueError(f"{path.name} is not an IDX file of unsigned bytes, or is cut short")
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * dims).reshape(shape).copy()
 

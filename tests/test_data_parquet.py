@@ -1,0 +1,273 @@
+"""Parquet, the decoded-image cache, memory mapping, the hub, and the shared real data."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from infodistill.data import decode, load_data
+from infodistill.data.constants import SPACES
+from infodistill.real import RealData
+from tiny_data import NAMES, noise, png, write_classes, write_parquet
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("INFODISTILL_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def _folder(root: Path, train: int = 9, test: int = 3) -> Path:
+    write_parquet(root / "train.parquet", [png(row) for row in range(train)], [row % 3 for row in range(train)])
+    write_parquet(root / "test.parquet", [png(50 + row) for row in range(test)], [row % 3 for row in range(test)])
+    return root
+
+
+def _both(real: RealData) -> RealData:
+    assert real.test is not None
+    return real.test
+
+
+def test_train_and_test_files(tmp_path: Path) -> None:
+    real = load_data(_folder(tmp_path / "bugs"))
+    assert (real.name, real.class_names, real.shape) == ("bugs", NAMES, (1, 8, 8))
+    assert real.counts.tolist() == [3, 3, 3] and len(_both(real)) == 3
+    for row in range(9):
+        assert np.array_equal(real.images[row, 0].numpy(), noise(row, channels=1))
+    assert real.space != SPACES["mnist"] and "measured" in real.notes["space"]
+
+
+def test_sharded_files_in_folders_and_split_names(tmp_path: Path) -> None:
+    for shard in range(2):
+        rows = range(3 * shard, 3 * shard + 3)
+        file = tmp_path / "d" / "data" / f"train-0000{shard}-of-00002.parquet"
+        write_parquet(file, [png(row) for row in rows], [0, 1, 2])
+    write_parquet(tmp_path / "d" / "data" / "validation-00000-of-00001.parquet", [png(9)], [2])
+    real = load_data(tmp_path / "d")
+    assert real.labels.tolist() == [0, 1, 2] * 2 and _both(real).labels.tolist() == [2]
+    assert np.array_equal(real.images[4, 0].numpy(), noise(4, channels=1))
+    write_parquet(tmp_path / "d" / "test" / "0000.parquet", [png(10), png(11)], [0, 1])
+    assert len(_both(load_data(tmp_path / "d"))) == 2  # test is preferred to validation
+
+
+def test_a_single_file_gets_a_held_out_fifth(tmp_path: Path) -> None:
+    file = write_parquet(
+        tmp_path / "all.parquet", [png(row) for row in range(20)], [row % 2 for row in range(20)], None
+    )
+    real = load_data(file)
+    assert real.class_names == ("0", "1") and real.name == "all"
+    assert real.counts.tolist() == [8, 8] and _both(real).counts.tolist() == [2, 2]
+
+
+def test_only_folders_known_by_name_get_published_constants(tmp_path: Path) -> None:
+    real = load_data(_folder(tmp_path / "mnist"))
+    assert real.space == SPACES["mnist"] and "because the folder is called mnist" in real.notes["space"]
+
+
+def test_a_bare_known_name_is_a_local_folder_if_that_holds_parquet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _folder(tmp_path / "mnist")
+    assert len(load_data("mnist")) == 9
+
+
+def test_the_second_load_decodes_nothing_and_is_equal(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = load_data(_folder(tmp_path / "d"))
+    monkeypatch.setattr(decode, "pixels", None)
+    second = load_data(tmp_path / "d")
+    assert second.fingerprint == first.fingerprint and second.notes == first.notes
+    (folder,) = (cache / "decoded").iterdir()
+    assert {path.name for path in folder.iterdir()} >= {"train.images.npy", "test.labels.npy", "notes.json"}
+
+
+def test_changed_content_is_decoded_again(tmp_path: Path) -> None:
+    first = load_data(_folder(tmp_path / "d"))
+    write_parquet(tmp_path / "d" / "train.parquet", [png(row + 1) for row in range(9)], [row % 3 for row in range(9)])
+    assert load_data(tmp_path / "d").fingerprint != first.fingerprint
+
+
+def test_a_damaged_cache_is_rebuilt(tmp_path: Path, cache: Path) -> None:
+    first = load_data(_folder(tmp_path / "d"))
+    for name, content in (("train.images.npy", b"\x93NUMPY cut"), ("notes.json", b"{"), ("test.labels.npy", b"")):
+        next((cache / "decoded").glob(f"*/{name}")).write_bytes(content)
+        assert load_data(tmp_path / "d").fingerprint == first.fingerprint
+    images = next((cache / "decoded").glob("*/train.images.npy"))
+    images.write_bytes(images.read_bytes()[:-5])
+    assert load_data(tmp_path / "d").fingerprint == first.fingerprint
+
+
+def test_without_a_writable_cache_everything_is_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("INFODISTILL_CACHE", str(tmp_path / "file"))
+    real = load_data(_folder(tmp_path / "d"))
+    assert len(real) == 9 and "not written" in real.notes["cache"]
+
+
+def test_what_a_killed_process_left_is_swept_after_a_day(tmp_path: Path, cache: Path) -> None:
+    old, new = cache / "decoded" / ".x.1.partial", cache / "decoded" / ".y.2.partial"
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+    os.utime(old, (time.time() - 2 * 24 * 3600,) * 2)
+    load_data(_folder(tmp_path / "d"))
+    assert not old.exists() and new.exists()
+
+
+def test_mapped_images_equal_images_in_memory_bit_for_bit(tmp_path: Path) -> None:
+    memory, mapped = load_data(_folder(tmp_path / "d")), load_data(tmp_path / "d", memory=0)
+    assert mapped.fingerprint == memory.fingerprint and mapped.space == memory.space
+    assert torch.equal(mapped.batch(0, 3, 5).x, memory.batch(0, 3, 5).x)
+    assert torch.equal(_both(mapped).batch(0, 3, 2).x, _both(memory).batch(0, 3, 2).x)
+    mapped.images.zero_()  # a private mapping: nobody can damage the cache
+    assert load_data(tmp_path / "d").fingerprint == memory.fingerprint
+
+
+def test_decoding_in_threads_keeps_the_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    serial = load_data(_folder(tmp_path / "d", train=40))
+    for name, value in (("_SMALL", 0), ("_CHUNK", 2)):
+        monkeypatch.setattr(decode, name, value)
+    monkeypatch.setenv("INFODISTILL_CACHE", str(tmp_path / "other"))
+    assert load_data(tmp_path / "d").fingerprint == serial.fingerprint
+
+
+def test_progress_reaches_the_end(tmp_path: Path) -> None:
+    told: dict[str, tuple[int, int]] = {}
+    load_data(_folder(tmp_path / "d"), progress=lambda stage, done, total: told.update({stage: (done, total)}))
+    assert told["decode train"] == (9, 9) and told["decode test"] == (3, 3) and "scan train" in told
+
+
+def test_damaged_rows(tmp_path: Path) -> None:
+    images = [png(row) for row in range(8)]
+    images[3], images[5] = images[3][:-40], None  # type: ignore[assignment]
+    file = write_parquet(tmp_path / "d.parquet", images, [row % 2 for row in range(8)])
+    with pytest.raises(ValueError, match=r"cannot read image row 5 of d\.parquet: not an image"):
+        load_data(file)
+    real = load_data(write_parquet(file, images, [row % 2 for row in range(8)], ["a", "b"]), skip_corrupt=True)
+    assert len(real) + len(_both(real)) == 6 and real.notes["skipped_corrupt"] == 2
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "why"),
+    [
+        ([0, 1, 3], NAMES, r"labels of d must lie in 0..2, found 0..3"),
+        ([0, -1, 1], NAMES, r"labels of d must lie in 0..2, found -1..1"),
+        ([0, 1, 1], NAMES, "class 'cat' of d has no training images"),
+        ([0, 0, 0], None, r"has 1 class \(0\), at least two"),
+        ([0, None, 1], NAMES, r"row 1 of d\.parquet has no label"),
+        ([], NAMES, "no readable image among 0"),
+    ],
+)
+def test_bad_labels_are_one_sentence(tmp_path: Path, labels: list[int | None], names: Any, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        load_data(write_parquet(tmp_path / "d.parquet", [png(row) for row in range(len(labels))], labels, names))
+
+
+def test_files_that_are_not_this_layout_are_one_sentence(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"image": ["a.png"], "label": ["cat"]}), tmp_path / "text.parquet")
+    with pytest.raises(ValueError, match=r"text\.parquet has the columns image, label; wanted image: struct"):
+        load_data(tmp_path / "text.parquet")
+    good = write_parquet(tmp_path / "cut.parquet", [png(0), png(1)], [0, 1]).read_bytes()
+    for content in (b"", b"rubbish", good[:-30], good[:300] + bytes(200) + good[500:]):
+        (tmp_path / "cut.parquet").write_bytes(content)
+        with pytest.raises(ValueError, match="cannot read") as caught:
+            load_data(tmp_path / "cut.parquet")
+        assert "\n" not in str(caught.value)
+    write_parquet(tmp_path / "d" / "test.parquet", [png(0), png(1)], [0, 1])
+    with pytest.raises(ValueError, match="has no training file"):
+        load_data(tmp_path / "d")
+
+
+def test_the_hub_without_its_package_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(ValueError, match=r"needs the `datasets` package: pip install 'infodistill\[hf\]'"):
+        load_data("hf:someone/bugs")
+
+
+class _Split:
+    """As much of `datasets.Dataset` as is used."""
+
+    def __init__(self, file: Path) -> None:
+        self.table = pq.read_table(file)
+        self.features = _Features({"image": _Image(), "label": object()})
+        self.features.arrow_schema = self.table.schema
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def cast_column(self, column: str, feature: _Image) -> _Split:
+        assert column == "image" and feature.decode is False
+        return self
+
+    def with_format(self, kind: str) -> SimpleNamespace:
+        assert kind == "arrow"
+        starts = range(0, len(self.table), 4)
+        return SimpleNamespace(iter=lambda _: (self.table.slice(start, 4) for start in starts))
+
+
+class _Features(dict[str, object]):
+    arrow_schema: Any
+
+
+class _Image:
+    def __init__(self, decode: bool = True) -> None:
+        self.decode = decode
+
+
+def test_the_hub_gives_what_the_same_files_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    local = load_data(_folder(tmp_path / "d"))
+    hub: Any = ModuleType("datasets")
+    splits = {split: _Split(tmp_path / "d" / f"{split}.parquet") for split in ("train", "test")}
+    hub.Image, hub.load_dataset = _Image, lambda name: {"someone/bugs": splits}[name]
+    monkeypatch.setitem(sys.modules, "datasets", hub)
+    real = load_data("hf:someone/bugs")
+    assert real.fingerprint == local.fingerprint and _both(real).fingerprint == _both(local).fingerprint
+    assert real.name == "hf:someone/bugs" and real.class_names == NAMES
+    with pytest.raises(ValueError, match="could not load hf:nobody/none"):
+        load_data("hf:nobody/none")
+    del splits["train"]
+    with pytest.raises(ValueError, match="has the splits test; a train split is needed"):
+        load_data("hf:someone/bugs")
+
+
+def test_a_folder_cache_hit_needs_no_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = load_data(write_classes(tmp_path / "d", {"a": 5, "b": 5}))
+    monkeypatch.setattr(decode, "pixels", None)
+    assert load_data(tmp_path / "d").fingerprint == first.fingerprint
+
+
+SHARED = os.environ.get("INFODISTILL_DATA")
+
+
+@pytest.mark.skipif(SHARED is None, reason="INFODISTILL_DATA is not set")
+@pytest.mark.parametrize(
+    ("name", "shape", "train", "test"),
+    [
+        ("mnist", (1, 28, 28), 60000, 10000),
+        ("cifar10-jpeg", (3, 32, 32), 50000, 10000),
+        ("imagenette-64", (3, 64, 64), 9469, 3925),
+    ],
+)
+def test_the_shared_data(name: str, shape: tuple[int, int, int], train: int, test: int) -> None:
+    began = time.perf_counter()
+    real = load_data(Path(str(SHARED)) / name)
+    assert time.perf_counter() - began < 60
+    assert (real.shape, len(real), len(_both(real)), real.num_classes) == (shape, train, test, 10)
+    assert "published constants" in real.notes["space"]
+    again = load_data(Path(str(SHARED)) / name, memory=0)
+    assert torch.equal(again.batch(0, 0, 32).x, real.batch(0, 0, 32).x)
+    if name == "mnist":
+        batch = real.rows(torch.arange(20000))
+        assert abs(float(batch.x.mean())) < 0.01 and abs(float(batch.x.std()) - 1) < 0.01
+        assert real.counts.tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
