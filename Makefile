@@ -15,10 +15,10 @@ demo: $(READY)
 	$(BIN)/infodistill demo --out demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist worksteal -q --durations=10
+	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=10
 
 test-fast: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist worksteal -q -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -20,10 +20,10 @@ from infodistill.methods.dsa import dsa
 from infodistill.protocols import EvaluationProtocol, protocol_for
 from infodistill.real import RealData
 from infodistill.recipe import TERMS, Recipe, RecipeError
-from infodistill.sources.teachers import Schooling, Teachers, Told, train_teachers
+from infodistill.sources.teachers import Schooling, Teachers, Told, random_teachers, train_teachers
 from infodistill.synthetic import Initialise, from_kmeans, from_noise, from_real
 from infodistill.training import Fit
-from infodistill.types import Augment, NetFactory
+from infodistill.types import NetFactory
 from infodistill.weights import Ratio, Weighted, whole_set
 
 INITS: dict[str, Initialise] = {"real": from_real, "noise": from_noise, "kmeans": from_kmeans}
@@ -63,7 +63,9 @@ def parse_add(text: str) -> tuple[str, tuple[Strength, ...]]:
     try:
         values = [float(part) for part in value.removeprefix("ratio:").split(",")]
     except ValueError:
-        raise RecipeError(f"--add {text}: the strength is a number, ratio:NUMBER or a comma list, got '{value}'") from None
+        raise RecipeError(
+            f"--add {text}: the strength is a number, ratio:NUMBER or a comma list, got '{value}'"
+        ) from None
     if not all(0 <= v < float("inf") for v in values):
         raise RecipeError(f"--add {text}: a strength must be a finite number of at least 0")
     return name, tuple(Strength(kind, v) for v in values)
@@ -78,22 +80,9 @@ def resolve_strength(recipe: Recipe, term: str, asked: Strength) -> Strength:
         return Strength("weight", entry.weight, f"the recipe's published weight ({entry.source})")
     if entry is not None and entry.ratio is not None:
         return Strength("ratio", entry.ratio, "the recipe's gradient-norm ratio (ours)")
-    return Strength("ratio", DEFAULT_RATIO[term], "the default gradient-norm ratio (ours; no published weight is known)")
-
-
-def augmentation(text: str) -> Augment | None:
-    """KIND or KIND:OPERATIONS: `none`, `shift:1`, `dsa:crop_flip`, `dsa_per_image:crop_flip`, `diffaug:color_crop`."""
-    kind, _, operations = text.partition(":")
-    kinds: dict[str, Callable[[], Augment | None]] = {
-        "none": lambda: None,
-        "shift": lambda: augment.shift(int(operations or 1)),
-        "dsa": lambda: augment.dsa(operations) if operations else augment.dsa(),
-        "dsa_per_image": lambda: augment.dsa_per_image(operations) if operations else augment.dsa_per_image(),
-        "diffaug": lambda: augment.diffaug(operations) if operations else augment.diffaug(),
-    }
-    if kind not in kinds:
-        raise RecipeError(f"unknown augmentation '{kind}', known: {', '.join(kinds)}")
-    return kinds[kind]()
+    return Strength(
+        "ratio", DEFAULT_RATIO[term], "the default gradient-norm ratio (ours; no published weight is known)"
+    )
 
 
 def net_name(name: str, shape: tuple[int, int, int]) -> str:
@@ -122,7 +111,7 @@ def plain(recipe: Recipe, real: RealData, *, seed: int = 0, policy: Policy | Non
         "momentum": recipe.momentum,
         "real_per_class": recipe.real_per_class,
         "init": INITS[recipe.init],
-        "augment": augmentation(recipe.augment) or augment.identity(),
+        "augment": augment.by_name(recipe.augment),
         "policy": policy,
     }
     factory = network(recipe.net, real.shape)
@@ -131,7 +120,7 @@ def plain(recipe: Recipe, real: RealData, *, seed: int = 0, policy: Policy | Non
     inner = {"outer": recipe.outer, "inner_epochs": recipe.inner_epochs}
     settings |= {**inner, "lr_net": recipe.lr_net, "batch_train": recipe.batch_train}
     make = {"dc": dc, "dsa": dsa}[recipe.method]
-    return make(real, factory, **settings, augment_train=augmentation(recipe.augment_train))
+    return make(real, factory, **settings, augment_train=augment.by_name(recipe.augment_train))
 
 
 def build(
@@ -161,6 +150,13 @@ def build(
         looks = cast(Any, job.terms["match"].term).looks
         entries["mim"] = Weighted(strengths["mim"].weight(), MIM(looks), whole_set)
     return job.adding(**entries) if entries else job
+
+
+def rehearse(recipe: Recipe, real: RealData, add: Mapping[str, Strength]) -> Distillation:
+    """The same job with one tiny untrained teacher: built for its errors, or to be timed, never for its result."""
+    network(recipe.teachers.net, real.shape)
+    tiny = random_teachers(nets.by_name("convnet1-w1"), real, count=1)
+    return build(recipe, real, add=add, teachers=tiny)
 
 
 def schooling(recipe: Recipe, seed: int = 0) -> Schooling:
@@ -209,4 +205,3 @@ def fitted(recipe: Recipe, real: RealData) -> Recipe:
 def described(strength: Strength) -> dict[str, Any]:
     """JSON-able, for a run's record."""
     return {"kind": strength.kind, "value": strength.value, "origin": strength.origin}
-

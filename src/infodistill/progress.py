@@ -72,7 +72,9 @@ class Lines:
             return
         self.rates[what] = (rate, now)
         left = f"{speed:.1f}/s  {duration((total - done) / speed)} left" if speed and done < total else ""
-        self.console.print("  ".join(p for p in (what, f"{done}/{total}", detail, left) if p), soft_wrap=True, highlight=False)
+        self.console.print(
+            "  ".join(p for p in (what, f"{done}/{total}", detail, left) if p), soft_wrap=True, highlight=False
+        )
 
 
 def duration(seconds: float) -> str:

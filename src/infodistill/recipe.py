@@ -30,31 +30,31 @@ class _Strict(BaseModel):
 class TermEntry(_Strict):
     """A term a recipe knows: its published weight, or a ratio of gradient norms, and what it reached in the paper."""
 
-    weight: float | None = Field(None, ge=0)
-    ratio: float | None = Field(None, ge=0)
+    weight: float | None = Field(default=None, ge=0)
+    ratio: float | None = Field(default=None, ge=0)
     source: str = "ours"
-    accuracy: float | None = Field(None, ge=0, le=1)
-    std: float | None = Field(None, ge=0, le=1)
+    accuracy: float | None = Field(default=None, ge=0, le=1)
+    std: float | None = Field(default=None, ge=0, le=1)
 
 
 class TeacherEntry(_Strict):
     """The pretrained networks CMI looks through, and how each is trained."""
 
     net: str = "resnet18"
-    count: int = Field(10, ge=1)
-    epochs: int = Field(40, ge=0)
-    lr: float = Field(0.01, gt=0)
-    momentum: float = Field(0.9, ge=0, lt=1)
-    weight_decay: float = Field(1e-3, ge=0)
-    batch: int = Field(256, ge=1)
-    at_least: float = Field(0.0, ge=0, le=1)
+    count: int = Field(default=10, ge=1)
+    epochs: int = Field(default=40, ge=0)
+    lr: float = Field(default=0.01, gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=1e-3, ge=0)
+    batch: int = Field(default=256, ge=1)
+    at_least: float = Field(default=0.0, ge=0, le=1)
 
 
 class Expected(_Strict):
     """The published accuracy of the plain method, in 0-1; no accuracy means that none was published."""
 
-    accuracy: float | None = Field(None, ge=0, le=1)
-    std: float | None = Field(None, ge=0, le=1)
+    accuracy: float | None = Field(default=None, ge=0, le=1)
+    std: float | None = Field(default=None, ge=0, le=1)
     source: str = "UNKNOWN"
 
 
@@ -62,26 +62,26 @@ class Recipe(_Strict):
     """Every setting of one distillation.
 
     `steps` is the total number of rounds. `outer` and `inner_epochs` (DC, DSA) are the updates in a network's life and
-    the epochs of its training between two of them. `augment` is KIND or KIND:OPERATIONS, see `augmentation`.
+    the epochs of its training between two of them. `augment` is a name of `augment.by_name`.
     """
 
     method: Literal["dm", "dc", "dsa"]
     dataset: str = "any"
-    ipc: int = Field(10, ge=1)
+    ipc: int = Field(default=10, ge=1)
     net: str = "convnet3"
     steps: int = Field(ge=0)
     lr: float = Field(gt=0)
-    momentum: float = Field(0.5, ge=0, lt=1)
-    real_per_class: int = Field(256, ge=1)
+    momentum: float = Field(default=0.5, ge=0, lt=1)
+    real_per_class: int = Field(default=256, ge=1)
     init: Init = "real"
     augment: str = "none"
     augment_train: str = "none"
     protocol: str = "dsa"
-    outer: int | None = Field(None, ge=1)
-    inner_epochs: int | None = Field(None, ge=0)
-    lr_net: float = Field(0.01, gt=0)
-    batch_train: int = Field(256, ge=1)
-    share: int = Field(1, ge=1)
+    outer: int | None = Field(default=None, ge=1)
+    inner_epochs: int | None = Field(default=None, ge=0)
+    lr_net: float = Field(default=0.01, gt=0)
+    batch_train: int = Field(default=256, ge=1)
+    share: int = Field(default=1, ge=1)
     terms: dict[Literal["cmi", "mim"], TermEntry] = Field(default_factory=dict[Literal["cmi", "mim"], TermEntry])
     teachers: TeacherEntry = TeacherEntry()
     expected: Expected = Expected()
@@ -134,7 +134,11 @@ def find(dataset: str, method: str, ipc: int | None = None) -> tuple[str, dict[s
     """
     if method not in METHODS:
         raise RecipeError(f"unknown method '{method}', known: {', '.join(METHODS)}")
-    own = {content["ipc"]: name for name in names() if name.startswith(f"{dataset}/{method}-ipc") and (content := read(name))}
+    own = {
+        content["ipc"]: name
+        for name in names()
+        if name.startswith(f"{dataset}/{method}-ipc") and (content := read(name))
+    }
     wanted = ipc if ipc is not None else 10
     name = own[min(own, key=lambda n: abs(n - wanted))] if own else f"quick/{method}"
     content = read(name)

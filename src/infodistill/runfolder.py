@@ -1,9 +1,9 @@
 """A run on disk: what was asked for, its checkpoint, its log, and in the end the artefact.
 
-    run.json          what was asked for, written first
-    checkpoint        the whole state, at step 0, every minute and at the end
-    metrics.jsonl     value, weight and gradient norm of every term, every few steps
-    distilled.*, ...  the artefact, when the run is done
+run.json          what was asked for, written first
+checkpoint        the whole state, at step 0, every minute and at the end
+metrics.jsonl     value, weight and gradient norm of every term, every few steps
+distilled.*, ...  the artefact, when the run is done
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +68,8 @@ def stored_request(folder: Path) -> Request | None:
         raise ValueError(f"{path} cannot be read: {error}") from None
 
 
-def open_run(folder: Path, request: Request, *, resume: bool) -> Request:
-    """Claim a folder for a run and record what was asked for.
+def check_folder(folder: Path, request: Request, *, resume: bool) -> None:
+    """See that a folder can take this run.
 
     Raises:
         ValueError: the folder holds something already and `resume` was not asked for, or another run.
@@ -80,10 +80,15 @@ def open_run(folder: Path, request: Request, *, resume: bool) -> Request:
     if stored is not None and not resume:
         raise ValueError(f"'{folder}' already holds a run: continue it with --resume, or choose another --out")
     if stored is not None and (odd := stored.differs(request)):
-        raise ValueError(f"the run in '{folder}' was started with another {', '.join(odd)}: --resume takes the same settings")
+        raise ValueError(
+            f"the run in '{folder}' was started with another {', '.join(odd)}: --resume takes the same settings"
+        )
+
+
+def record_request(folder: Path, request: Request) -> None:
+    """Write down what the run in this folder was asked for."""
     text = json.dumps(asdict(request), indent=1)
     write_atomically(folder / REQUEST, lambda path: path.write_text(text, encoding="utf-8"))
-    return request
 
 
 def follow(
@@ -132,19 +137,17 @@ def follow(
     return seconds
 
 
-def replaced(request: Request, **changes: Any) -> Request:
-    """The same request with some parts replaced."""
-    return replace(request, **changes)
-
-
 def _save(job: Distillation, path: Path, seconds: float) -> None:
-    save_checkpoint(path, {"job": job.state_dict(), "seconds": seconds})
+    state = {"job": job.state_dict(), "seconds": seconds, "data": job.real.fingerprint}
+    save_checkpoint(path, state)
 
 
 def _restore(job: Distillation, path: Path) -> float:
     if not path.exists():
         return 0.0
     state = load_checkpoint(path)
+    if state["data"] != job.real.fingerprint:
+        raise ValueError(f"the data has changed since the checkpoint {path} was written: its fingerprint is another")
     job.load_state_dict(state["job"])
     return float(state["seconds"])
 

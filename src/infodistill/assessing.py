@@ -1,0 +1,88 @@
+"""Artefact folders at work: open one with the data it came from, evaluate it, keep its report up to date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from infodistill import nets
+from infodistill.artefact import seal
+from infodistill.compute import resolve
+from infodistill.conduct import Say, quiet
+from infodistill.data import load_data
+from infodistill.data.cache import cache_dir
+from infodistill.distilled import Distilled, load
+from infodistill.evaluation import evaluate
+from infodistill.progress import Tell
+from infodistill.protocols import protocol_for
+from infodistill.real import RealData
+from infodistill.report import report
+from infodistill.result import Result
+from infodistill.runfolder import stored_request
+
+
+def open_artefact(folder: Path) -> Distilled:
+    """The verified artefact in a folder.
+
+    Raises:
+        ValueError: it is damaged, or the run in the folder is not finished.
+        FileNotFoundError: there is nothing.
+    """
+    if not (folder / "distilled.json").exists() and stored_request(folder) is not None:
+        raise ValueError(f"the run in '{folder}' is not finished: infodistill distill --out {folder} --resume")
+    return load(folder)
+
+
+def data_of(distilled: Distilled, data: str | None, say: Say = quiet) -> RealData:
+    """The data an artefact came from, or the data given instead; another fingerprint is told, other classes refused."""
+    source: dict[str, Any] = dict(distilled.meta.get("source", {}))
+    name = data or source.get("data")
+    if name is None:
+        raise ValueError("this artefact does not say what data it came from: give --data")
+    try:
+        real = load_data(name, size=source.get("size"), skip_corrupt=bool(source.get("skip_corrupt")))
+    except FileNotFoundError as error:
+        if data is not None:
+            raise
+        raise FileNotFoundError(
+            f"{error}; the artefact was made from '{name}', give --data if it is elsewhere"
+        ) from None
+    distilled.check(real)
+    if real.fingerprint != distilled.meta.get("fingerprint"):
+        say("note: this is not the very data the set was distilled from (its fingerprint is another)")
+    return real
+
+
+def evaluated(
+    folder: Path,
+    *,
+    data: str | None = None,
+    protocol: str | None = None,
+    net: list[str] | None = None,
+    seeds: int = 5,
+    full: bool = False,
+    device: str = "auto",
+    precision: str = "float32",
+    tell: Tell | None = None,
+    say: Say = quiet,
+) -> Result:
+    """The evaluation of one artefact; nothing is written but the cache of reference columns."""
+    distilled = open_artefact(folder)
+    names = net or [str(distilled.meta.get("net", "convnet3"))]
+    factories = {name: nets.by_name(name) for name in names}
+    recipe = dict(distilled.meta.get("recipe", {}))
+    known = str(recipe.get("dataset", "any"))
+    chosen = protocol and protocol_for(protocol, str(distilled.meta.get("data", "")) if known == "any" else known)
+    real = data_of(distilled, data, say)
+    policy = resolve(device, precision)
+    return evaluate(
+        distilled, real, factories, protocol=chosen or None, seeds=range(seeds), random_subsets=max(5, seeds),
+        full=full, policy=policy, cache=cache_dir(), progress=tell,
+    )  # fmt: skip
+
+
+def refresh_report(folder: Path) -> Path:
+    """Write the folder's own report again and take it into the artefact's hashes."""
+    page = report([folder], folder)
+    seal(folder)
+    return page

@@ -1,0 +1,31 @@
+"""The command line: one file per verb in `commands/`; a mistake ends with one sentence and exit code 2."""
+
+from __future__ import annotations
+
+import typer
+
+from infodistill.commands.demo import demo
+from infodistill.commands.distill import distill
+from infodistill.commands.doctor import doctor
+from infodistill.commands.evaluate import evaluate
+from infodistill.commands.measure import measure
+from infodistill.commands.report import report
+from infodistill.commands.reproduce import reproduce
+from infodistill.commands.teachers import teachers
+
+app = typer.Typer(
+    help="Information-theoretic dataset distillation: distil, resume, evaluate honestly, ship.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="rich",
+)
+
+for command in (demo, distill, evaluate, measure, teachers, reproduce, report, doctor):
+    app.command()(command)
+
+
+def main() -> None:
+    """For callers that import it; the installed command starts in `__main__`."""
+    app(prog_name="infodistill")

@@ -1,0 +1,66 @@
+"""`infodistill reproduce`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from infodistill.commands.speaking import one_sentence, say, show
+
+if TYPE_CHECKING:
+    from infodistill.reproduction import Row
+
+
+@one_sentence
+def reproduce(
+    row: Annotated[str | None, typer.Argument(metavar="[ROW]", help="A row, such as cifar10/dm-ipc10+cmi.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of all reproductions.")] = Path("runs/reproduce"),
+    data: Annotated[str | None, typer.Option(help="Where the data is, if not under its name.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.  [default: auto]")] = None,
+    precision: Annotated[str | None, typer.Option(help="float32 or bf16.  [default: float32]")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0, help="Stop after so long; call again to go on.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Networks of the evaluation.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
+) -> None:
+    """Run one published table row in resumable pieces and print ours beside the paper's; without ROW, list the rows.
+
+    Example: infodistill reproduce cifar10/dm-ipc10 --minutes 60
+    """
+    from infodistill import reproduction
+    from infodistill.progress import telling
+
+    if row is None:
+        listed = [_told(one, out) for one in reproduction.rows()]
+        show(listed) if as_json else _print(listed)
+        return
+    one = reproduction.row(row)
+    with telling() as tell:
+        at = reproduction.reproduce(
+            one, out, data=data, device=device, precision=precision, minutes=minutes, seeds=seeds, tell=tell, say=say
+        )
+    if at is not None:
+        say(f"stopped at step {at}; the same command goes on from there")
+    told = _told(one, out)
+    show(told) if as_json else _print([told])
+
+
+def _told(one: Row, out: Path) -> dict[str, Any]:
+    from infodistill.reproduction import measured
+
+    return {**one.as_dict(), "ours": measured(one, out)}
+
+
+def _print(listed: list[dict[str, Any]]) -> None:
+    print(f"{'row':28} {'paper %':>14} {'ours %':>14}   source of the paper's number")
+    for told in listed:
+        ours = told["ours"]
+        mine = "not run" if ours is None else _text(ours["distilled"]["mean"], ours["distilled"]["std"])
+        print(f"{told['name']:28} {_text(told['accuracy'], told['std']):>14} {mine:>14}   {told['source']}")
+
+
+def _text(mean: float | None, std: float | None) -> str:
+    if mean is None:
+        return "UNKNOWN"
+    return f"{100 * mean:.1f}" + ("" if std is None else f" ± {100 * std:.1f}")
