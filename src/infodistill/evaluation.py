@@ -16,9 +16,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from infodistill.compute import Policy, View
 from infodistill.distilled import ALL_ROWS, Distilled
 from infodistill.nets.initialise import initialise
@@ -247,7 +244,5 @@ def _ticker(progress: Progress | None, what: str, before: int, total: int) -> Ca
 
 
 def _on(batch: Batch, device: str) -> Batch:
-    def move(value: Tensor) -> Tensor:
-        return value.to(torch.device(device))
-
-    return Batch(move(batch.x), move(batch.y), move(batch.target), batch.space)
+    x, y, target = (value.to(device) for value in (batch.x, batch.y, batch.target))
+    return Batch(x, y, target, batch.space)
