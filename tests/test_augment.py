@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ from torch.func import grad, vmap
 
 from infodistill import augment
 from infodistill.augment import Siamese
+from infodistill.augment.classic import Shift
 from infodistill.augment.operations import rotate, scale
 from infodistill.augment.siamese import OPERATIONS, Omega
+from infodistill.types import Augment
 from oracles import augment as oracle
 
 SHAPES = [(3, 8, 8), (1, 9, 9), (3, 12, 7), (1, 5, 10)]
@@ -402,3 +405,19 @@ def test_cuda_is_deterministic_and_agrees_with_the_cpu(name: str) -> None:
     for a, b, cpu in zip(first, again, run("cpu"), strict=True):
         assert torch.equal(a, b)
         torch.testing.assert_close(a.cpu(), cpu, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", [name for name in BY_NAME if not name.startswith("dc") and name != "none"])
+def test_no_value_is_read_on_the_way(name: str) -> None:
+    """On the meta device a value cannot be read, so this passing means fixed control flow: fit for graph capture."""
+    aug = augment.by_name(name)
+    record, row = aug.draw(generator(20), 4, (3, 8, 8)), torch.arange(4).repeat(2)
+    x = torch.zeros(8, 3, 8, 8, device="meta", requires_grad=True)
+    for y in (aug.apply(x, record, row), _fixed(aug)(x, record.to("meta"), row.to("meta"))):
+        (back,) = torch.autograd.grad(y.sum(), x)
+        assert y.device.type == back.device.type == "meta" and y.shape == back.shape == x.shape
+
+
+def _fixed(aug: Augment) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """A shift has one form only."""
+    return aug.apply if isinstance(aug, Shift) else aug.apply_branch_free  # pyright: ignore
