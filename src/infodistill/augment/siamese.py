@@ -195,7 +195,7 @@ def _in_runs(x: Tensor, omega: Omega, choices: Sequence[str], limits: Limits) ->
     if not choices or not len(x):
         return x
     codes, counts = torch.unique_consecutive(omega.op.long(), return_counts=True)
-    if len(codes) > len(OPERATIONS) and 8 * len(codes) > len(x):  # shuffled: sort first; class-major batches never are
+    if len(codes) > len(OPERATIONS) and 8 * len(codes) > len(x):  # shuffled or tiny: sort first
         order = omega.op.argsort(stable=True)
         back = torch.empty_like(order).scatter_(0, order, torch.arange(len(order)))
         ordered = _in_runs(x[order], Omega(*(column[order] for column in omega)), choices, limits)
