@@ -18,7 +18,7 @@ import torch
 from infodistill.data import decode, load_data
 from infodistill.data.constants import SPACES
 from infodistill.real import RealData
-from tiny_data import NAMES, noise, png, write_classes, write_parquet
+from tiny_data import NAMES, noise, png, tiny_parquet, write_parquet
 
 
 @pytest.fixture(autouse=True)
@@ -27,19 +27,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def _folder(root: Path, train: int = 9, test: int = 3) -> Path:
-    write_parquet(root / "train.parquet", [png(row) for row in range(train)], [row % 3 for row in range(train)])
-    write_parquet(root / "test.parquet", [png(50 + row) for row in range(test)], [row % 3 for row in range(test)])
-    return root
-
-
 def _both(real: RealData) -> RealData:
     assert real.test is not None
     return real.test
 
 
 def test_train_and_test_files(tmp_path: Path) -> None:
-    real = load_data(_folder(tmp_path / "bugs"))
+    real = load_data(tiny_parquet(tmp_path / "bugs"))
     assert (real.name, real.class_names, real.shape) == ("bugs", NAMES, (1, 8, 8))
     assert real.counts.tolist() == [3, 3, 3] and len(_both(real)) == 3
     for row in range(9):
@@ -70,7 +64,7 @@ def test_a_single_file_gets_a_held_out_fifth(tmp_path: Path) -> None:
 
 
 def test_only_folders_known_by_name_get_published_constants(tmp_path: Path) -> None:
-    real = load_data(_folder(tmp_path / "mnist"))
+    real = load_data(tiny_parquet(tmp_path / "mnist"))
     assert real.space == SPACES["mnist"] and "because the folder is called mnist" in real.notes["space"]
 
 
@@ -78,64 +72,12 @@ def test_a_bare_known_name_is_a_local_folder_if_that_holds_parquet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    _folder(tmp_path / "mnist")
+    tiny_parquet(tmp_path / "mnist")
     assert len(load_data("mnist")) == 9
 
 
-def test_the_second_load_decodes_nothing_and_is_equal(
-    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = load_data(_folder(tmp_path / "d"))
-    monkeypatch.setattr(decode, "pixels", None)
-    second = load_data(tmp_path / "d")
-    assert second.fingerprint == first.fingerprint and second.notes == first.notes
-    (folder,) = (cache / "decoded").iterdir()
-    assert {path.name for path in folder.iterdir()} >= {"train.images.npy", "test.labels.npy", "notes.json"}
-
-
-def test_changed_content_is_decoded_again(tmp_path: Path) -> None:
-    first = load_data(_folder(tmp_path / "d"))
-    write_parquet(tmp_path / "d" / "train.parquet", [png(row + 1) for row in range(9)], [row % 3 for row in range(9)])
-    assert load_data(tmp_path / "d").fingerprint != first.fingerprint
-
-
-def test_a_damaged_cache_is_rebuilt(tmp_path: Path, cache: Path) -> None:
-    first = load_data(_folder(tmp_path / "d"))
-    for name, content in (("train.images.npy", b"\x93NUMPY cut"), ("notes.json", b"{"), ("test.labels.npy", b"")):
-        next((cache / "decoded").glob(f"*/{name}")).write_bytes(content)
-        assert load_data(tmp_path / "d").fingerprint == first.fingerprint
-    images = next((cache / "decoded").glob("*/train.images.npy"))
-    images.write_bytes(images.read_bytes()[:-5])
-    assert load_data(tmp_path / "d").fingerprint == first.fingerprint
-
-
-def test_without_a_writable_cache_everything_is_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "file").write_text("in the way")
-    monkeypatch.setenv("INFODISTILL_CACHE", str(tmp_path / "file"))
-    real = load_data(_folder(tmp_path / "d"))
-    assert len(real) == 9 and "not written" in real.notes["cache"]
-
-
-def test_what_a_killed_process_left_is_swept_after_a_day(tmp_path: Path, cache: Path) -> None:
-    old, new = cache / "decoded" / ".x.1.partial", cache / "decoded" / ".y.2.partial"
-    for folder in (old, new):
-        folder.mkdir(parents=True)
-    os.utime(old, (time.time() - 2 * 24 * 3600,) * 2)
-    load_data(_folder(tmp_path / "d"))
-    assert not old.exists() and new.exists()
-
-
-def test_mapped_images_equal_images_in_memory_bit_for_bit(tmp_path: Path) -> None:
-    memory, mapped = load_data(_folder(tmp_path / "d")), load_data(tmp_path / "d", memory=0)
-    assert mapped.fingerprint == memory.fingerprint and mapped.space == memory.space
-    assert torch.equal(mapped.batch(0, 3, 5).x, memory.batch(0, 3, 5).x)
-    assert torch.equal(_both(mapped).batch(0, 3, 2).x, _both(memory).batch(0, 3, 2).x)
-    mapped.images.zero_()  # a private mapping: nobody can damage the cache
-    assert load_data(tmp_path / "d").fingerprint == memory.fingerprint
-
-
 def test_decoding_in_threads_keeps_the_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    serial = load_data(_folder(tmp_path / "d", train=40))
+    serial = load_data(tiny_parquet(tmp_path / "d", train=40))
     for name, value in (("_SMALL", 0), ("_CHUNK", 2)):
         monkeypatch.setattr(decode, name, value)
     monkeypatch.setenv("INFODISTILL_CACHE", str(tmp_path / "other"))
@@ -144,7 +86,7 @@ def test_decoding_in_threads_keeps_the_order(tmp_path: Path, monkeypatch: pytest
 
 def test_progress_reaches_the_end(tmp_path: Path) -> None:
     told: dict[str, tuple[int, int]] = {}
-    load_data(_folder(tmp_path / "d"), progress=lambda stage, done, total: told.update({stage: (done, total)}))
+    load_data(tiny_parquet(tmp_path / "d"), progress=lambda stage, done, total: told.update({stage: (done, total)}))
     assert told["decode train"] == (9, 9) and told["decode test"] == (3, 3) and "scan train" in told
 
 
@@ -226,7 +168,7 @@ class _Image:
 
 
 def test_the_hub_gives_what_the_same_files_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    local = load_data(_folder(tmp_path / "d"))
+    local = load_data(tiny_parquet(tmp_path / "d"))
     hub: Any = ModuleType("datasets")
     splits = {split: _Split(tmp_path / "d" / f"{split}.parquet") for split in ("train", "test")}
     hub.Image, hub.load_dataset = _Image, lambda name: {"someone/bugs": splits}[name]
@@ -241,12 +183,6 @@ def test_the_hub_gives_what_the_same_files_give(tmp_path: Path, monkeypatch: pyt
         load_data("hf:someone/bugs")
 
 
-def test_a_folder_cache_hit_needs_no_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = load_data(write_classes(tmp_path / "d", {"a": 5, "b": 5}))
-    monkeypatch.setattr(decode, "pixels", None)
-    assert load_data(tmp_path / "d").fingerprint == first.fingerprint
-
-
 SHARED = os.environ.get("INFODISTILL_DATA")
 
 
@@ -255,8 +191,8 @@ SHARED = os.environ.get("INFODISTILL_DATA")
     ("name", "shape", "train", "test"),
     [
         ("mnist", (1, 28, 28), 60000, 10000),
-        ("cifar10-jpeg", (3, 32, 32), 50000, 10000),
-        ("imagenette-64", (3, 64, 64), 9469, 3925),
+        pytest.param("cifar10-jpeg", (3, 32, 32), 50000, 10000, marks=pytest.mark.slow),
+        pytest.param("imagenette-64", (3, 64, 64), 9469, 3925, marks=pytest.mark.slow),
     ],
 )
 def test_the_shared_data(name: str, shape: tuple[int, int, int], train: int, test: int) -> None:

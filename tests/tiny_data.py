@@ -71,3 +71,10 @@ def write_parquet(
         table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
     pq.write_table(table, path, row_group_size=4)
     return path
+
+
+def tiny_parquet(root: Path, train: int = 9, test: int = 3) -> Path:
+    """A folder with train.parquet and test.parquet; row r of a split is the grey `noise` r or 50 + r."""
+    write_parquet(root / "train.parquet", [png(row) for row in range(train)], [row % 3 for row in range(train)])
+    write_parquet(root / "test.parquet", [png(50 + row) for row in range(test)], [row % 3 for row in range(test)])
+    return root

@@ -1,7 +1,6 @@
 """Real data: a labelled image set that stays uint8 until a batch is asked for.
 
-Nothing here reads a file (that is `infodistill.data`) and nothing remembers what was drawn before: every draw is a
-function of its arguments, so adding a term or resuming a run never changes the images somebody else sees.
+Nothing here reads a file, or remembers what was drawn: every draw is a function of its arguments.
 """
 
 from __future__ import annotations
@@ -25,9 +24,8 @@ CHUNK_BYTES = 32 * 2**20
 class RealData:
     """Labelled uint8 images (n, c, h, w) with a class index, a value space, names and a fingerprint.
 
-    The images may lie in memory, in a memory-mapped file or on an accelerator; draws are made on the CPU and give the
-    same values, bit for bit, wherever the images lie. Immutable: `subset`, `split` and `to` return other objects,
-    and a subset is a list of rows over the same stored images, never a copy of them.
+    The images may lie in memory, in a memory-mapped file or on an accelerator: draws are made on the CPU and do not
+    depend on that. `subset`, `split` and `to` return other objects; a subset lists rows of the same stored images.
 
     Args:
         images: uint8 (n, c, h, w).
@@ -84,7 +82,7 @@ class RealData:
 
     @property
     def images(self) -> Tensor:
-        """All images, uint8 (n, c, h, w): the stored tensor itself, or a gathered copy when this is a subset."""
+        """All images, uint8 (n, c, h, w): the stored tensor itself, or a gathered copy if this is a subset."""
         return self._stored if self._rows is None else self._gathered(self._stored.device)
 
     @cached_property
@@ -108,8 +106,7 @@ class RealData:
 
     def pixels(self, index: Tensor) -> Tensor:
         """Images `index` (n,) as uint8 (n, c, h, w), on the device they are stored on."""
-        rows = index if self._rows is None else self._rows[index.to(self._rows.device)]
-        return self._stored[rows.to(self._stored.device)]
+        return self._stored[self._stored_rows(index).to(self._stored.device)]
 
     def rows(self, index: Tensor, /) -> Batch:
         """Images `index` (n,) as float32 in `space`, with one-hot targets (n, k), on `device`."""
@@ -157,8 +154,7 @@ class RealData:
 
     def subset(self, index: Tensor, *, name: str | None = None, notes: Mapping[str, Any] | None = None) -> RealData:
         """The rows `index` (n,) as data of their own; shares the stored images, the space, the names and `test`."""
-        rows = index if self._rows is None else self._rows[index.to(self._rows.device)]
-        labels = self.labels[index.to(self.device)]
+        rows, labels = self._stored_rows(index), self.labels[index.to(self.device)]
         return self.replace(labels=labels, rows=rows, name=name or self.name, notes={**self.notes, **(notes or {})})
 
     def split(self, fraction: float, seed: int) -> tuple[RealData, RealData]:
@@ -206,6 +202,9 @@ class RealData:
         arguments: dict[str, Any] = {word: getattr(self, word) for word in words}
         arguments |= {"images": self._stored, "rows": self._rows} | changes
         return RealData(**arguments)
+
+    def _stored_rows(self, index: Tensor) -> Tensor:
+        return index if self._rows is None else self._rows[index.to(self._rows.device)]
 
     def _gathered(self, device: torch.device) -> Tensor:
         """All images as one uint8 tensor on `device`, copied piece by piece."""

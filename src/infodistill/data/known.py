@@ -21,7 +21,6 @@ FASTAI_SIZE = 128
 """Side of Imagenette and Imagewoof images unless another is asked for: that of the distillation literature."""
 
 Files = tuple[Path, ...]
-Found = tuple[Part, Part, tuple[str, ...], dict[str, object]]
 
 
 @dataclass(frozen=True)

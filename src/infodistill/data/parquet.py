@@ -55,8 +55,8 @@ class ParquetRows:
 
 
 def parquet_files(folder: Path) -> list[Path]:
-    """Every Parquet file in a folder, at any depth, hidden ones excepted."""
-    found = sorted(folder.rglob("*.parquet")) if folder.is_dir() else []
+    """The Parquet files in a folder and in its immediate subfolders (`data/`, `train/`), hidden ones excepted."""
+    found = sorted([*folder.glob("*.parquet"), *folder.glob("*/*.parquet")])
     return [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
 
 
