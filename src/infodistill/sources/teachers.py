@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from infodistill.compute import Policy, View
@@ -175,7 +176,7 @@ def load_teacher(described: Path, factory: NetFactory, real: RealData) -> View:
     module = factory(real.shape, real.num_classes)
     try:
         module.load_state_dict(load_file(described.with_suffix(".safetensors")))
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, SafetensorError) as error:
         raise ValueError(f"teacher {described.with_suffix('.safetensors')} cannot be read: {error}") from error
     space = ValueSpace(tuple(told["space"]["mean"]), tuple(told["space"]["std"]))
     return View.own(module.requires_grad_(False).eval(), space=space, age=told["epochs"], accuracy=told["accuracy"])
