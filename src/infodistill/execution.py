@@ -56,11 +56,18 @@ def backward(module: Net, x: Tensor, target: Tensor, policy: Policy) -> Tensor:
     total = x.new_zeros(())
     rows = chunk_rows(module, x, policy)
     for part, wanted in zip(x.split(rows), target.split(rows), strict=True):
-        feature = stages(module, None, padded(part, rows, policy), (-1,), policy)[0][: len(part)]
-        loss = -(wanted * module.head(feature).log_softmax(1)).sum() / len(x)
+        loss = chunk_loss(module, None, part, wanted, rows=rows, policy=policy) / len(x)
         loss.backward()
         total += loss.detach()
     return total
+
+
+def chunk_loss(
+    module: Net, params: Mapping[str, Tensor] | None, x: Tensor, target: Tensor, *, rows: int, policy: Policy
+) -> Tensor:
+    """Sum over one chunk of -sum_k target_ik log p_ik, (); compiled, the chunk is filled up to `rows` with zeros."""
+    feature = stages(module, params, padded(x, rows, policy), (-1,), policy)[0][: len(x)]
+    return -(target * head(module, params, feature).log_softmax(1)).sum()
 
 
 def chunk_rows(module: nn.Module, x: Tensor, policy: Policy) -> int:
