@@ -15,12 +15,12 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from table import make
 
 import infodistill.files as files
 from infodistill.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.compute import Policy
 from infodistill.distillation import Distillation
+from table import make
 
 
 def job_of(cell: str, compiled: bool, saved: Path) -> Distillation:

@@ -20,9 +20,9 @@ from infodistill.methods.dsa import dsa as dsa_method
 from infodistill.nets.convnet import convnet
 from infodistill.real import RealData
 from infodistill.seeding import stream
-from infodistill.types import ValueSpace
 from infodistill.sources.critic import TrainedHeads
 from infodistill.sources.teachers import Teachers, random_teachers
+from infodistill.types import ValueSpace
 from infodistill.weights import Ratio, Weighted, whole_set
 
 NET = convnet(depth=2, width=8)

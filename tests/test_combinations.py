@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from table import METHODS, TERMS, make, tiny_real
 
 from infodistill.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.distillation import Distillation
 from infodistill.weights import Weighted
+from table import METHODS, TERMS, make, tiny_real
 
 CELLS = [(method, term) for method in METHODS for term in TERMS]
 EXTRA = [term for term in TERMS if term != "none"]

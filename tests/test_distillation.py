@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from table import make, tiny_real
 from torch import Tensor
 
 from infodistill.checkpoint import load_checkpoint, save_checkpoint
@@ -16,6 +15,7 @@ from infodistill.synthetic import from_kmeans, from_noise, from_real, synthesise
 from infodistill.types import Batch
 from infodistill.updates import Update
 from infodistill.weights import Ratio, Weighted, whole_set
+from table import make, tiny_real
 
 
 @dataclass(frozen=True)

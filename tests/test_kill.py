@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+
 from table import METHODS
 
 HERE = Path(__file__).parent

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from table import NET, tiny_real
 
 from infodistill.augment import identity, shift
 from infodistill.compute import Policy, View
@@ -20,6 +19,7 @@ from infodistill.sources.teachers import Teachers, random_teachers, train_teache
 from infodistill.synthetic import from_real, synthesise
 from infodistill.training import Fit
 from infodistill.types import ValueSpace
+from table import NET, tiny_real
 
 SHAPE = (1, 8, 8)
 FIT = Fit(3, 12, 0.05, 0.9)

@@ -61,7 +61,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _split(node: object, path: str, tensors: dict[str, Tensor]) -> object:
-    """Replace tensors by references {"$tensor": name}, and mappings by {"$map": [[key, value], ...]}: keys keep types."""
+    """Tensors become {"$tensor": name}, mappings {"$map": [[key, value], ...]} so that keys keep their types."""
     if isinstance(node, Tensor):
         tensors[path] = node.detach().cpu().contiguous().clone()
         return {"$tensor": path}

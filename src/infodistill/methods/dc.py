@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from infodistill.augment import identity
 from torch import Tensor
 
+from infodistill.augment import identity
 from infodistill.compute import Policy
 from infodistill.distillation import Distillation
 from infodistill.gradients import Gradients, class_gradients, row_cosine

@@ -13,10 +13,10 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from infodistill.augment import dsa
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from infodistill.augment import dsa
 from infodistill.compute import Policy
 from infodistill.distillation import Distillation
 from infodistill.looks import Looks

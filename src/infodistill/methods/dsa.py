@@ -12,7 +12,6 @@ from typing import Any
 
 from infodistill.augment import dsa as siamese
 from infodistill.augment import dsa_per_image
-
 from infodistill.distillation import Distillation
 from infodistill.methods.dc import dc
 from infodistill.real import RealData
