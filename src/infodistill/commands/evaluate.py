@@ -53,4 +53,4 @@ def evaluate(
     Console().print(result.table())
     for name, reason in result.full_reasons.items():
         if reason is not None:
-            say(f"{name}: {reason} (--full)")
+            say(f"{name}, full data: {reason}")

@@ -60,7 +60,5 @@ def _print(listed: list[dict[str, Any]]) -> None:
         print(f"{told['name']:28} {_text(told['accuracy'], told['std']):>14} {mine:>14}   {told['source']}")
 
 
-def _text(mean: float | None, std: float | None) -> str:
-    if mean is None:
-        return "UNKNOWN"
+def _text(mean: float, std: float | None) -> str:
     return f"{100 * mean:.1f}" + ("" if std is None else f" ± {100 * std:.1f}")

@@ -35,6 +35,8 @@ def one_sentence(command: Callable[P, None]) -> Callable[P, None]:
         except KeyboardInterrupt:
             say("Interrupted. What was saved can be continued with --resume.")
             raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:  # the reader (head, less) has seen enough
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # or the interpreter complains when it flushes
         except Exception as error:
             if os.environ.get("INFODISTILL_DEBUG") == "1" or isinstance(error, typer.Exit):
                 raise

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from infodistill import jobs, recipe
+from infodistill.distillation import Distillation
+from infodistill.jobs import Strength
+from infodistill.real import RealData
+from infodistill.types import ValueSpace
+
+SHAPES = {"mnist": (1, 28, 28, 10), "svhn": (3, 32, 32, 10), "cifar10": (3, 32, 32, 10), "cifar100": (3, 32, 32, 100)}
+GOOD = {"method": "dm", "steps": 5, "lr": 1.0}
+
+
+def some(dataset: str, per_class: int) -> RealData:
+    channels, height, width, classes = SHAPES.get(dataset, (1, 8, 8, 10))
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(classes).repeat_interleave(per_class)
+    images = torch.randint(0, 256, (len(labels), channels, height, width), dtype=torch.uint8, generator=generator)
+    space = ValueSpace((0.5,) * channels, (0.25,) * channels)
+    return RealData(images, labels, tuple(map(str, range(classes))), space, dataset)
+
+
+@pytest.mark.parametrize("name", recipe.names())
+def test_every_recipe_parses_and_builds_with_its_terms(name: str) -> None:
+    read = recipe.parse(recipe.read(name), name)
+    real = some(name.split("/")[0], read.ipc)
+    add = {term: Strength() for term in ("cmi", "mim") if term == "mim" or read.ipc > 1}
+    if read.dataset == "cifar100":  # the terms of a hundred classes are those of ten
+        add = {}
+    job = jobs.rehearse(jobs.fitted(read, real), real, add)
+    assert isinstance(job, Distillation)
+    assert set(job.terms) == {"match", *add}
+    assert len(job.syn.pixels) == read.ipc * real.num_classes
+    assert jobs.protocol(read, real).name == read.protocol
+
+
+def test_the_grid_of_published_recipes_is_complete() -> None:
+    wanted = {f"{d}/{m}-ipc{n}" for d in SHAPES for m in recipe.METHODS for n in (1, 10, 50)}
+    assert wanted <= set(recipe.names())
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "outer", "inner"),
+    [
+        ("dc-ipc1", 1000, 1, 1),
+        ("dsa-ipc10", 10_000, 10, 50),
+        ("dc-ipc50", 50_000, 50, 10),
+        ("dm-ipc50", 20_000, None, None),
+    ],
+)
+def test_published_loops(name: str, steps: int, outer: int | None, inner: int | None) -> None:
+    read = recipe.parse(recipe.read(f"cifar10/{name}"))
+    assert (read.steps, read.outer, read.inner_epochs) == (steps, outer, inner)
+
+
+def test_digits_are_never_flipped_and_photographs_are() -> None:
+    for dataset, flips in (("mnist", False), ("svhn", False), ("cifar10", True), ("cifar100", True)):
+        for method in ("dm", "dsa"):
+            assert ("flip" in recipe.read(f"{dataset}/{method}-ipc10")["augment"]) is flips
+
+
+def test_published_cmi_weights() -> None:
+    found = {n: recipe.parse(recipe.read(n)).terms.get("cmi") for n in recipe.names()}
+    weights = {name: entry.weight for name, entry in found.items() if entry is not None}
+    assert weights["cifar10/dm-ipc10"] == 8000
+    assert weights["svhn/dsa-ipc10"] == 80000
+    assert weights["cifar100/dsa-ipc50"] == 20000
+    assert weights["mnist/dm-ipc10"] is None  # UNKNOWN stays unknown
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"stepz": 3}, ("stepz", "steps")),
+        ({"teachers": {"cuont": 3}}, ("teachers.cuont", "count")),
+        ({"terms": {"cmi": {"wieght": 3}}}, ("terms.cmi.wieght", "weight")),
+        ({"terms": {"foo": {}}}, ("foo", "cmi")),
+        ({"method": "foo"}, ("foo", "'dm'")),
+        ({"ipc": 0}, ("'ipc' is 0", "1")),
+        ({"lr": "fast"}, ("lr", "fast")),
+    ],
+)
+def test_a_wrong_recipe_is_one_sentence_that_names_the_key(change: dict[str, object], words: tuple[str, ...]) -> None:
+    with pytest.raises(recipe.RecipeError) as caught:
+        recipe.parse({**GOOD, **change})
+    assert all(word in str(caught.value) for word in words)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_recipe_survives_its_own_dictionary() -> None:
+    read = recipe.parse(recipe.read("cifar10/dsa-ipc10"))
+    assert recipe.parse(read.as_dict()) == read
+
+
+def test_find_prefers_the_data_sets_own_recipe_and_drops_what_belongs_to_another_ipc() -> None:
+    assert recipe.find("cifar10", "dc", 50)[0] == "cifar10/dc-ipc50"
+    name, content = recipe.find("cifar10", "dc", 20)
+    assert name == "cifar10/dc-ipc10"
+    assert content["ipc"] == 20
+    assert not {"expected", "terms", "outer"} & set(content)
+    assert recipe.find("holiday photographs", "dm")[0] == "quick/dm"
+
+
+def test_settings_are_toml_values_or_text() -> None:
+    assert recipe.setting("lr=0.5") == ("lr", 0.5)
+    assert recipe.setting("net=convnet2-w32") == ("net", "convnet2-w32")
+    changed = recipe.changed(recipe.read("digits/dm-ipc10"), {"teachers.count": 2, "lr": 3})
+    assert (changed["teachers"]["count"], changed["lr"]) == (2, 3)
+    assert recipe.read("digits/dm-ipc10")["teachers"]["count"] == 5
+
+
+def test_strengths() -> None:
+    assert jobs.parse_add("cmi=8000") == ("cmi", (Strength("weight", 8000.0),))
+    assert jobs.parse_add("mim=ratio:0,0.1")[1] == (Strength("ratio", 0.0), Strength("ratio", 0.1))
+    published = recipe.parse(recipe.read("cifar10/dm-ipc10"))
+    assert jobs.resolve_strength(published, "cmi", Strength()).value == 8000
+    nothing = jobs.resolve_strength(recipe.parse(GOOD), "cmi", Strength())
+    assert (nothing.kind, nothing.value) == ("ratio", 0.01)
+    assert "default" in nothing.origin
+    assert jobs.resolve_strength(recipe.parse(GOOD), "mim", Strength()).value == 0.03
+
+
+def test_a_strength_of_zero_adds_nothing() -> None:
+    real = some("digits", 10)
+    job = jobs.build(recipe.parse({**GOOD, "net": "convnet1-w4"}), real, add={"mim": Strength("ratio", 0.0)})
+    assert set(job.terms) == {"match"}
