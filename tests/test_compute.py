@@ -308,7 +308,7 @@ def test_too_many_shapes_raise_instead_of_running_eagerly(net: Net, monkeypatch:
     monkeypatch.setattr(execution, "GRAPHS_PER_NETWORK", 2)
     execution.compiled_stages.cache_clear()
     try:
-        with torch.no_grad(), pytest.raises(RuntimeError, match="Hard failure"):
+        with torch.no_grad(), pytest.raises(Exception, match="Hard failure"):
             for rows in (2, 3, 4, 5):
                 View.own(net, policy=Policy(compile=True)).features(images(rows))
     finally:
