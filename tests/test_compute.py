@@ -272,6 +272,17 @@ def test_compiled_equals_eager(net: Net) -> None:
     torch.testing.assert_close(recomputed[0], image_gradient(Policy())[0], rtol=1e-5, atol=1e-5)
 
 
+@needs_compiler
+@pytest.mark.slow
+def test_terms_may_differentiate_one_compiled_graph_in_turn(net: Net) -> None:
+    leaf = images(10).requires_grad_()
+    feature = View.own(net.requires_grad_(False), policy=Policy(compile=True, chunk=4)).features(leaf)[0]
+    first, second = (torch.autograd.grad(feature.square().sum(), leaf, retain_graph=True)[0] for _ in range(2))
+    assert torch.equal(first, second)
+    expected = torch.autograd.grad(net.stages(leaf)[-1].square().sum(), leaf)[0]
+    torch.testing.assert_close(first, expected, rtol=1e-4, atol=1e-5)
+
+
 PROBE = """
 import hashlib, sys, torch
 from infodistill.compute import Policy, View, backward

@@ -8,12 +8,14 @@ the whole batch in one forward.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from typing import Any, cast
 
 import torch
+import torch._functorch.config as functorch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
@@ -23,6 +25,9 @@ from infodistill.types import Net
 
 CACHE_BYTES = 16 * 2**20  # of the widest float32 activation: 32 images at 128 channels of 32 x 32
 GRAPHS_PER_NETWORK = 64  # shapes x frozen or trained x stages kept; more means that something varies by mistake
+APART = {"comment_origin": True}
+"""Keeps our graphs apart in PyTorch's on-disk cache, whose key (2.13) ignores `donated_buffer`: a graph that another
+program compiled with it would be loaded, and its second backward is silently wrong. The option only adds comments."""
 
 Keep = tuple[int, ...] | None
 """Indices of the stages wanted, or None for all."""
@@ -31,15 +36,14 @@ Keep = tuple[int, ...] | None
 def stages(module: Net, params: Mapping[str, Tensor] | None, x: Tensor, keep: Keep, policy: Policy) -> list[Tensor]:
     """The kept stages of one chunk, in float32 or better; `params` None means the module's own.
 
-    Raises RuntimeError when compiled code is differentiated twice or the limit on compiled graphs is reached.
+    Compiled, a second derivative raises RuntimeError and one graph too many FailOnRecompileLimitHit.
     """
     with torch.autocast(x.device.type, torch.bfloat16, enabled=policy.precision == "bf16"):
         if not policy.compile:
             return _stages(_Stages(module), params, x, keep)
         # Convolutions on channels_last images skip the reorder to and from oneDNN's blocked layout.
         x = x.contiguous(memory_format=torch.channels_last)
-        with warnings.catch_warnings():  # the compiler looks at .grad of the images it traces with
-            warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor")
+        with _compiling():
             return compiled_stages(type(module))(_Stages(module), params, x, keep)
 
 
@@ -106,7 +110,27 @@ def compiled_stages(kind: type[Net]) -> Callable[..., list[Tensor]]:
         warnings.simplefilter("ignore", DeprecationWarning)
         import_module("torch._inductor.compile_fx")
     build = cast(Any, torch.compile)
-    return build(_stages, fullgraph=True, dynamic=False, recompile_limit=GRAPHS_PER_NETWORK, isolate_recompiles=True)
+    return build(
+        _stages,
+        fullgraph=True,
+        dynamic=False,
+        options=APART,
+        recompile_limit=GRAPHS_PER_NETWORK,
+        isolate_recompiles=True,
+    )
+
+
+@contextmanager
+def _compiling() -> Generator[None]:
+    """What compiled code needs around it, at its first call and later."""
+    # Terms share a graph, so its backward may run several times and must not write into what the forward saved. PyTorch
+    # 2.13 asks for this setting again during backward: it has to stay.
+    if functorch.donated_buffer:
+        functorch.donated_buffer = False
+    with warnings.catch_warnings():
+        # The compiler looks at `.grad` of the images it traces with.
+        warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor")
+        yield
 
 
 def _stages(module: _Stages, params: Mapping[str, Tensor] | None, x: Tensor, keep: Keep) -> list[Tensor]:
