@@ -44,7 +44,8 @@ def stages(module: Net, params: Mapping[str, Tensor] | None, x: Tensor, keep: Ke
         # Convolutions on channels_last images skip the reorder to and from oneDNN's blocked layout.
         x = x.contiguous(memory_format=torch.channels_last)
         with _compiling():
-            return compiled_stages(type(module))(_Stages(module), params, x, keep)
+            run = compiled_stages(type(module), torch.get_num_threads())
+            return run(_Stages(module), params, x, keep)
 
 
 def head(module: Net, params: Mapping[str, Tensor] | None, feature: Tensor) -> Tensor:
@@ -99,13 +100,13 @@ def padded(x: Tensor, rows: int, policy: Policy) -> Tensor:
 
 
 @cache
-def compiled_stages(kind: type[Net]) -> Callable[..., list[Tensor]]:
-    """`_stages` compiled for one class of networks, whose modules share graphs when their structure is equal.
+def compiled_stages(kind: type[Net], threads: int) -> Callable[..., list[Tensor]]:
+    """`_stages` compiled for one class of networks (modules of equal structure share graphs) and number of threads.
 
     Shapes are static, so the same call gives the same bits whatever ran before it. Past GRAPHS_PER_NETWORK graphs
     PyTorch raises FailOnRecompileLimitHit (because of `fullgraph`) where it would otherwise run eagerly in silence.
     """
-    del kind
+    del kind, threads
     with warnings.catch_warnings():  # PyTorch 2.13's own compiler imports what it deprecates
         warnings.simplefilter("ignore", DeprecationWarning)
         import_module("torch._inductor.compile_fx")
