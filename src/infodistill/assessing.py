@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from infodistill import nets
+from infodistill import jobs, nets
 from infodistill.artefact import seal
 from infodistill.compute import resolve
 from infodistill.conduct import Say, quiet
@@ -74,6 +74,9 @@ def evaluated(
     known = str(recipe.get("dataset", "any"))
     chosen = protocol and protocol_for(protocol, str(distilled.meta.get("data", "")) if known == "any" else known)
     real = data_of(distilled, data, say)
+    jobs.spare_threads(
+        max(3 * min(256, len(distilled)) * jobs.forward_flops(n, distilled.shape, real.num_classes) for n in names)
+    )
     policy = resolve(device, precision)
     return evaluate(
         distilled, real, factories, protocol=chosen or None, seeds=range(seeds), random_subsets=max(5, seeds),

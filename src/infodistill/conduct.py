@@ -62,7 +62,9 @@ def prepare(request: Request, *, tell: Tell | None = None, say: Say = quiet) -> 
     """Read the data and resolve everything that a mistake can be found in before anything is trained."""
     real = load_data(request.data, size=request.size, skip_corrupt=request.skip_corrupt)
     recipe = jobs.fitted(parse(request.recipe, request.recipe_name), real)
-    policy = resolve(request.device, request.precision, jobs.flops(recipe, real))
+    work = jobs.step_flops(recipe, real)
+    jobs.spare_threads(work)
+    policy = resolve(request.device, request.precision, work * recipe.steps)
     grid = {name: tuple(Strength(**told) for told in strengths) for name, strengths in request.add.items()}
     jobs.protocol(recipe, real)
     jobs.rehearse(recipe, real, {name: max(s, key=lambda one: one.value) for name, s in grid.items()})

@@ -30,6 +30,10 @@ INITS: dict[str, Initialise] = {"real": from_real, "noise": from_noise, "kmeans"
 DEFAULT_RATIO = {"cmi": 0.01, "mim": 0.03}
 """Used when neither the command line nor the recipe gives a strength (docs/methods/cmi.md and mim.md say why)."""
 
+SMALL_STEP = (
+    1e9  # flops; DM on the digits is 0.3e9: 16 s for 1000 steps on one thread with both cores taken, 155 s on two
+)
+
 AUTO = ((12, "convnet2-w32"), (32, "convnet3-w64"), (64, "convnet4-w64"), (128, "convnet5-w64"))
 
 
@@ -179,21 +183,35 @@ def teachers_for(
     settings: dict[str, Any] = {"policy": policy, "cache": cache, "progress": progress}
     factory = network(recipe.teachers.net, real.shape)
     least = recipe.teachers.at_least
-    return train_teachers(real, factory, count=school.count, fit=school.fit, seed=seed, at_least=least, **settings)
+    pool = train_teachers(real, factory, count=school.count, fit=school.fit, seed=seed, at_least=least, **settings)
+    if progress is not None:
+        progress("teachers", school.count, school.count)
+    return pool
 
 
-def flops(recipe: Recipe, real: RealData) -> float:
-    """Floating-point operations of the whole run, roughly: what decides whether compiling is worth it."""
-    module = network(recipe.net, real.shape)(real.shape, real.num_classes)
+def forward_flops(name: str, shape: tuple[int, int, int], classes: int) -> float:
+    """Floating-point operations of one image's forward pass."""
+    module = network(name, shape)(shape, classes)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module(torch.zeros(2, *real.shape))
-    one = counter.get_total_flops() / 2
+        module(torch.zeros(2, *shape))
+    return counter.get_total_flops() / 2
+
+
+def step_flops(recipe: Recipe, real: RealData) -> float:
+    """Floating-point operations of one step, roughly, inner training included."""
+    one = forward_flops(recipe.net, real.shape, real.num_classes)
     images, drawn = recipe.ipc * real.num_classes, recipe.real_per_class * real.num_classes
     if recipe.method == "dm":
-        return one * recipe.steps * (drawn + 2 * images)
+        return one * (drawn + 2 * images)
     outer, inner = loops(recipe.ipc)
     outer, inner = recipe.outer or outer, inner if recipe.inner_epochs is None else recipe.inner_epochs
-    return one * recipe.steps * (3 * drawn + 7 * images + 3 * images * inner * (outer - 1) / outer)
+    return one * (3 * drawn + 7 * images + 3 * images * inner * (outer - 1) / outer)
+
+
+def spare_threads(work: float) -> None:
+    """Programs only: one thread when a step is small. Two are no faster there, and far slower on a busy machine."""
+    if work < SMALL_STEP:
+        torch.set_num_threads(1)
 
 
 def fitted(recipe: Recipe, real: RealData) -> Recipe:

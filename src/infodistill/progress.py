@@ -32,8 +32,10 @@ class Rate:
 
     start: float = field(default_factory=time.monotonic)
     first: int | None = None
+    last: int = 0
 
     def at(self, done: int) -> float:
+        self.last = done
         if self.first is None:
             self.first = done
         seconds = time.monotonic() - self.start
@@ -48,7 +50,7 @@ class Bars:
     tasks: dict[str, tuple[int, Rate]] = field(default_factory=dict[str, "tuple[int, Rate]"])
 
     def __call__(self, what: str, done: int, total: int, detail: str = "") -> None:
-        if what not in self.tasks:
+        if what not in self.tasks or done < self.tasks[what][1].last:
             self.tasks[what] = (int(self.bars.add_task(what, total=total, detail="")), Rate())
         task, rate = self.tasks[what]
         speed = rate.at(done)
@@ -67,6 +69,8 @@ class Lines:
     def __call__(self, what: str, done: int, total: int, detail: str = "") -> None:
         now = time.monotonic()
         rate, said = self.rates.get(what, (Rate(), 0.0))
+        if done < rate.last:  # the same activity, anew
+            rate, said = Rate(), 0.0
         speed = rate.at(done)
         if said and done < total and now - said < self.every:
             return

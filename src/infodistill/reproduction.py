@@ -18,7 +18,7 @@ from infodistill.progress import Tell
 
 @dataclass(frozen=True)
 class Row:
-    """One published number: a recipe, a term added to it or none, and what the paper reports (0-1; std None: unknown)."""
+    """One published number: a recipe, a term added to it or none, and the paper's accuracy (0-1; std None: unknown)."""
 
     name: str
     recipe: str
