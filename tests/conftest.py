@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from jaxtyping import install_import_hook
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Shapes of the pure functions are checked at every call under pytest, and nowhere else.
+install_import_hook(("infodistill.information", "infodistill.augment", "infodistill.gradients"), "shapes.check")
 
 
 @pytest.fixture(autouse=True, scope="session")

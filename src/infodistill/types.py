@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -119,6 +119,7 @@ Term = Callable[[Batch, Batch], Tensor]
 """term(syn, real) -> scalar cost, differentiable in syn.x (and syn.target). Batches are un-augmented."""
 
 
+@runtime_checkable
 class Augment(Protocol):
     """A differentiable augmentation whose randomness is an explicit record (DSA, Zhao & Bilen 2021)."""
 
