@@ -30,9 +30,9 @@ INITS: dict[str, Initialise] = {"real": from_real, "noise": from_noise, "kmeans"
 DEFAULT_RATIO = {"cmi": 0.01, "mim": 0.03}
 """Used when neither the command line nor the recipe gives a strength (docs/methods/cmi.md and mim.md say why)."""
 
-SMALL_STEP = (
-    1e9  # flops; DM on the digits is 0.3e9: 16 s for 1000 steps on one thread with both cores taken, 155 s on two
-)
+SMALL_STEP = 3e9
+"""Flops of a step below which one thread serves best. DM on the digits (0.3e9): 1000 steps in 16 s on one thread while
+other work filled both cores, 155 s on two."""
 
 AUTO = ((12, "convnet2-w32"), (32, "convnet3-w64"), (64, "convnet4-w64"), (128, "convnet5-w64"))
 
