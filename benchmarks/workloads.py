@@ -84,8 +84,9 @@ class Matching(Workload):
     ) -> None:
         super().__init__(real)
         self.method, self.loss, self.frozen, self.steps = method, loss, frozen, steps
-        rows = [real.class_rows[c] for c in range(CLASSES)]
-        self.preloaded = [real.rows(index[:2000]).x for index in rows]
+        # A class smaller than a batch is repeated, as the shipped batches do: both sides see as many images.
+        rows = [index.repeat(-(-REAL // len(index)))[:2000] for index in real.class_rows]
+        self.preloaded = [real.rows(index).x for index in rows]
         self.jobs = dict[Policy, Distillation]()
         self.syn = self._job(Policy()).syn.pixels.detach().clone().requires_grad_()
         self.optimiser = torch.optim.SGD([self.syn], 1.0, momentum=0.5)
