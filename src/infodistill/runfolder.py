@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from infodistill.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.distillation import Distillation, Progress
 from infodistill.files import write_atomically
@@ -149,6 +151,8 @@ def _restore(job: Distillation, path: Path) -> float:
     if state["data"] != job.real.fingerprint:
         raise ValueError(f"the data has changed since the checkpoint {path} was written: its fingerprint is another")
     job.load_state_dict(state["job"])
+    if job.policy.threads is not None:  # another number of threads adds in another order
+        torch.set_num_threads(job.policy.threads)
     return float(state["seconds"])
 
 
