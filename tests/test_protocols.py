@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from infodistill.protocols import PROTOCOLS, EvaluationProtocol, phases, protocol_for
+from infodistill.protocols import PROTOCOLS, EvaluationProtocol, flippable, phases, protocol_for
 from infodistill.training import Fit, fit
 from test_training import Counting, affine, generator, weights
 from toys import batch
@@ -77,6 +77,20 @@ def test_augmentations_exist_and_keep_the_shape(name: str, data: str) -> None:
 def test_json_round_trip(name: str) -> None:
     protocol = protocol_for(name, "mnist")
     assert EvaluationProtocol.from_dict(json.loads(json.dumps(protocol.as_dict()))) == protocol
+
+
+@pytest.mark.parametrize(
+    "data",
+    ["mnist", "/data/mnist", "/data/MNIST/", "hf:ylecun/mnist", "mnist_png", "emnist", "C:\\d\\svhn", "digits.npz"],
+)
+def test_digits_are_not_flipped_whatever_they_are_called(data: str) -> None:
+    assert not flippable(data)
+    assert "flip" not in protocol_for("dsa", data).augment
+
+
+@pytest.mark.parametrize("data", ["", "cifar10", "/mnist/cats", "hf:zalando-datasets/fashion_mnist", "imagenette"])
+def test_other_data_are_flipped(data: str) -> None:
+    assert flippable(data)
 
 
 def test_bad_protocols_are_refused() -> None:

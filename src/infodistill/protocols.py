@@ -6,6 +6,7 @@ reported is that of the last epoch. `dc` and `dsa` follow the published evaluati
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -17,8 +18,8 @@ from infodistill.augment import DSA_STRATEGY, by_name
 from infodistill.training import Fit
 from infodistill.types import Batch
 
-NOT_FLIPPABLE = frozenset({"mnist", "svhn", "digits"})
-"""Data whose mirror images are other symbols (DSA drops `flip` for them)."""
+NOT_FLIPPABLE = ("mnist", "svhn", "digit")
+"""Parts of the names of data whose mirror images are other symbols (DSA drops `flip` for them)."""
 
 DSA_PER_IMAGE = f"per-image:{DSA_STRATEGY}"
 
@@ -113,8 +114,13 @@ PROTOCOLS: dict[str, EvaluationProtocol] = {
 
 
 def flippable(data: str) -> bool:
-    """Whether a mirrored image of this data keeps its class."""
-    return data.lower().split("-")[0] not in NOT_FLIPPABLE
+    """Whether a mirrored image of this data keeps its class, told by its name, folder or `hf:` name.
+
+    Only the last part of a path counts, and anything in it that names digits is enough (`emnist`, `mnist_png`): not to
+    flip is the safe mistake. Clothes may be flipped, whatever Fashion-MNIST is called.
+    """
+    name = _last_part(data)
+    return "fashion" in name or not any(part in name for part in NOT_FLIPPABLE)
 
 
 def protocol_for(name: str, data: str = "") -> EvaluationProtocol:
@@ -126,11 +132,15 @@ def protocol_for(name: str, data: str = "") -> EvaluationProtocol:
     if name not in PROTOCOLS:
         raise ValueError(f"unknown protocol '{name}', known: {', '.join(PROTOCOLS)}")
     protocol = PROTOCOLS[name]
-    if name == "dc" and data.lower() == "mnist":
+    if name == "dc" and _last_part(data) == "mnist":
         return replace(protocol, epochs=1000, augment="dc:crop_scale_rotate")
     if not flippable(data):
         return replace(protocol, augment=protocol.augment.replace("_flip", ""))
     return protocol
+
+
+def _last_part(data: str) -> str:
+    return re.split(r"[/\\:]", data.lower().rstrip("/\\"))[-1]
 
 
 def phases(plan: Sequence[Mapping[str, Any]], protocol: EvaluationProtocol, batch: Batch) -> list[tuple[Batch, Fit]]:
