@@ -112,3 +112,15 @@ def test_shared_looks_run_the_real_images_once(monkeypatch: pytest.MonkeyPatch) 
     after(job, 2)
     assert seen.count(6 * real.num_classes) == 2
     assert seen.count(3 * real.num_classes) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("term", ["cmi", "mim"])
+def test_a_vanishing_weight_changes_no_bit_of_compiled_code_either(term: str) -> None:
+    """MIM reads stages that DM does not: what is kept must not change what is compiled."""
+    from infodistill.compute import Policy
+
+    base = make("dm", "none")
+    base.use(Policy(compile=True, threads=1))
+    together = base.adding(**{n: Weighted(1e-30, e.term, e.sees) for n, e in TERMS[term](base).items()})
+    assert torch.equal(after(together, 3), after(base, 3))

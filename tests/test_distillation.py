@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from infodistill.checkpoint import load_checkpoint, save_checkpoint
+from infodistill.compute import View
 from infodistill.distillation import Distillation
 from infodistill.synthetic import from_kmeans, from_noise, from_real, synthesise
-from infodistill.types import Batch
+from infodistill.types import Batch, Source, ValueSpace
 from infodistill.updates import Update
 from infodistill.weights import Ratio, Weighted, whole_set
 from table import make, tiny_real
@@ -256,3 +257,93 @@ def test_streams_are_stable_across_versions() -> None:
     assert key(0, "real", 3, 1) == key(0, "real", 3, 1)
     assert key(0, "real", 31) != key(0, "real3", 1)
     assert key(1, "a") != key("1", "a")
+
+
+@pytest.mark.parametrize("method", ["dm", "dsa"])
+@pytest.mark.parametrize("init", [from_noise, from_real])
+def test_a_set_larger_than_a_class_is_refused_whatever_it_starts_from(method: str, init) -> None:
+    with pytest.raises(ValueError, match=r"at most the 12 images of the smallest class 'class0', got 13"):
+        synthesise(tiny_real(), 13, 0, init)
+
+
+class Plain:
+    """A term that is neither a function nor a dataclass."""
+
+    def __init__(self, inner) -> None:
+        self.inner = inner
+
+    def __call__(self, syn: Batch, real: Batch) -> Tensor:
+        return self.inner(syn, real)
+
+    def evaluate(self, syn: Batch, real: Batch) -> Tensor:
+        return self.inner(syn, real)
+
+
+@pytest.mark.parametrize("wrap", [Plain, lambda inner: Plain(inner).evaluate], ids=["object", "bound method"])
+def test_sources_are_found_inside_ordinary_objects(wrap) -> None:
+    base, job = make("dc", "none"), make("dc", "none")
+    wrapped = replace(job, terms={"match": Weighted(1.0, wrap(job.terms["match"].term))})
+    assert len(wrapped.sources()) == len(base.sources()) == 2
+    run(base, 4)
+    run(wrapped, 4)
+    assert torch.equal(base.syn.pixels, wrapped.syn.pixels)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"terms": {"pull": Weighted(2.0, Pull())}}, "weight of pull is 1.0, here 2.0"),
+        ({"terms": {"pull": Weighted(lambda step: 1.0, Pull())}}, "weight of pull"),
+        ({"seed": 3}, "seed is 0, here 3"),
+        ({"real_per_class": 5}, "real_per_class is 4, here 5"),
+        ({"group": 1}, "group is None, here 1"),
+        ({"share": 2}, "share is 1, here 2"),
+    ],
+)
+def test_a_checkpoint_of_another_objective_is_refused(change: dict, named: str) -> None:
+    state = quadratic().state_dict()
+    with pytest.raises(ValueError, match=named):
+        replace(quadratic(), **change).load_state_dict(state)
+
+
+def test_a_resumed_job_keeps_its_own_device_and_takes_the_rest_of_the_policy() -> None:
+    from infodistill.compute import Policy
+
+    first = make("dm", "none")
+    first.use(Policy(chunk=3, threads=1))
+    state = first.state_dict()
+    state["policy"]["device"] = "cuda"  # the checkpoint comes from another machine
+    second = make("dm", "none")
+    second.load_state_dict(state)
+    assert second.policy == Policy(chunk=3, threads=1)
+
+
+def test_an_objective_of_ratios_alone_is_refused() -> None:
+    with pytest.raises(ValueError, match="a ratio is measured against another term"):
+        quadratic(a=Weighted(Ratio(0.1), Pull()))
+
+
+def test_gradient_matching_speaks_the_networks_value_space() -> None:
+    job = make("dc", "none")
+    looks = job.terms["match"].term.looks  # type: ignore[attr-defined]
+    syn, real = job.syn.batch(), job.real.batch(0, 0, 4)
+    plain = job.terms["match"].term(syn, real)
+    elsewhere = ValueSpace((0.1,), (0.7,))
+
+    nets = looks.nets
+
+    @dataclass
+    class Moved(Source[View]):
+        """The same network, said to be trained in `elsewhere`, or in no space in particular."""
+
+        space: ValueSpace | None
+
+        def draw(self) -> View:
+            return replace(nets.draw(), space=self.space)
+
+    looks.nets = Moved(elsewhere)
+    converted = job.terms["match"].term(syn, real)
+    assert not torch.allclose(converted, plain)
+    there = [replace(b, x=elsewhere.from_pixels(b.space.to_pixels(b.x)), space=elsewhere) for b in (syn, real)]
+    looks.nets = Moved(None)
+    torch.testing.assert_close(job.terms["match"].term(*there), converted, rtol=1e-4, atol=1e-4)

@@ -194,3 +194,34 @@ def replace_test(real: RealData) -> RealData:
     rest, held = real.split(0.25, 0)
     rest.test = held
     return rest
+
+
+def test_a_run_is_not_continued_through_other_teachers() -> None:
+    real = tiny_real()
+    state = random_teachers(NET, real, count=2, seed=0).state_dict()
+    random_teachers(NET, real, count=2, seed=0).load_state_dict(state)
+    for other in (random_teachers(NET, real, count=3, seed=0), random_teachers(NET, real, count=2, seed=1)):
+        with pytest.raises(ValueError, match="other teachers"):
+            other.load_state_dict(state)
+
+
+def test_a_teacher_may_be_kept_for_a_networks_life() -> None:
+    real = tiny_real()
+    pool = random_teachers(NET, real, count=5, seed=3).held(4)
+    batch = real.rows(torch.arange(3))
+    order = []
+    for _ in range(16):
+        order.append(next(i for i, view in enumerate(pool.views) if view is pool.draw()))
+        pool.advance(batch, real)
+    assert [order[i : i + 4] for i in range(0, 16, 4)] == [[order[i]] * 4 for i in range(0, 16, 4)]
+    assert len(set(order)) > 1
+
+
+def test_damaged_teacher_records_are_trained_again(tmp_path: Path) -> None:
+    real = tiny_real()
+    first = train_teachers(real, NET, count=1, fit=FIT, cache=tmp_path)
+    (described,) = tmp_path.rglob("0000.json")
+    described.write_text('{"format": 1, "cla')
+    again = train_teachers(real, NET, count=1, fit=FIT, cache=tmp_path)
+    assert torch.equal(weights(first.views[0]), weights(again.views[0]))
+    assert json.loads(described.read_text())["epochs"] == 3

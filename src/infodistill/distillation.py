@@ -14,12 +14,10 @@ from functools import reduce
 from operator import add
 from typing import Any, Protocol, cast, runtime_checkable
 
-from torch import Tensor
-
 from infodistill.compute import Policy, is_out_of_memory
 from infodistill.distilled import Distilled
 from infodistill.looks import Looks
-from infodistill.objective import Classes, Slope, measure, require_finite, total_norm, weighted_sum
+from infodistill.objective import Classes, Progress, Slope, measure, require_finite, total_norm, weighted_sum
 from infodistill.real import RealData
 from infodistill.state import Stateful, find_parts
 from infodistill.synthetic import SyntheticSet
@@ -28,28 +26,6 @@ from infodistill.updates import Update
 from infodistill.weights import Ratio, Weighted
 
 Entries = Mapping[str, Weighted]
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What one round measured: raw value, gradient norm over the stored tensors, and absolute weight of every term.
-
-    Values and norms stay on the device until they are read.
-    """
-
-    step: int
-    values: dict[str, Tensor]
-    norms: dict[str, Tensor]
-    weights: dict[str, float]
-
-    @property
-    def loss(self) -> float:
-        return sum(self.weights[name] * float(value) for name, value in self.values.items())
-
-    def as_dict(self) -> dict[str, Any]:
-        values = {name: float(v) for name, v in self.values.items()}
-        norms = {name: float(v) for name, v in self.norms.items()}
-        return {"step": self.step, "loss": self.loss, "values": values, "norms": norms, "weights": self.weights}
 
 
 @runtime_checkable
@@ -91,6 +67,8 @@ class Distillation:
     def __post_init__(self) -> None:
         if not self.terms:
             raise ValueError("a distillation needs at least one term")
+        if all(isinstance(entry.weight, Ratio) for entry in self.terms.values()):
+            raise ValueError("a ratio is measured against another term's gradient: give one term a number or schedule")
         for entry in self.terms.values():
             if isinstance(entry.term, Checks) and not entry.off(self.step):
                 entry.term.check(self.syn)
@@ -145,23 +123,31 @@ class Distillation:
         """Everything with state, by path."""
         return find_parts({"syn": self.syn, "update": self.update, "terms": self.terms})
 
+    def settings(self) -> dict[str, Any]:
+        """What a saved run must share with the job it is loaded into, beside the parts with state."""
+        told = {"seed": self.seed, "real_per_class": self.real_per_class, "group": self.group, "share": self.share}
+        return {**told, **{f"weight of {name}": entry.described() for name, entry in self.terms.items()}}
+
     def state_dict(self) -> dict[str, Any]:
         parts = {path: part.state_dict() for path, part in self.parts().items()}
-        return {"step": self.step, "policy": self.policy.as_dict(), "parts": parts}
+        return {"step": self.step, "policy": self.policy.as_dict(), "settings": self.settings(), "parts": parts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put a saved state back, in place.
+        """Put a saved state back, in place; the execution policy too, but for the device, which stays this job's.
 
         Raises:
-            ValueError: the state is of a job with other parts.
+            ValueError: the state is of a job with other parts, weights or draws.
         """
-        parts = self.parts()
+        parts, mine = self.parts(), self.settings()
         if odd := parts.keys() ^ state["parts"].keys():
             raise ValueError(f"this checkpoint is of another job: only one of the two has {sorted(odd)}")
+        for name, value in state["settings"].items():
+            if mine.get(name) != value:
+                raise ValueError(f"this checkpoint is of another job: its {name} is {value}, here {mine.get(name)}")
         for path, part in parts.items():
             part.load_state_dict(state["parts"][path])
         self.step = int(state["step"])
-        self.use(Policy.from_dict(state["policy"]))
+        self.use(replace(Policy.from_dict(state["policy"]), device=self.policy.device))
 
     def _tell_looks(self) -> None:
         """Terms that share a look may read more stages of it than its owner: it keeps what all of them read."""

@@ -38,14 +38,17 @@ def stages(module: Net, params: Mapping[str, Tensor] | None, x: Tensor, keep: Ke
 
     Compiled, a second derivative raises RuntimeError and one graph too many FailOnRecompileLimitHit.
     """
-    with torch.autocast(x.device.type, torch.bfloat16, enabled=policy.precision == "bf16"):
-        if not policy.compile:
-            return _stages(_Stages(module), params, x, keep)
-        # Convolutions on channels_last images skip the reorder to and from oneDNN's blocked layout.
-        x = x.contiguous(memory_format=torch.channels_last)
-        with _compiling():
-            run = compiled_stages(type(module), torch.get_num_threads())
-            return run(_Stages(module), params, x, keep)
+    return _float(_raw(module, params, x, keep, policy))
+
+
+def every_stage(
+    module: Net, params: Mapping[str, Tensor] | None, x: Tensor, keep: Keep, policy: Policy
+) -> list[Tensor]:
+    """`stages`, but compiled code always computes all of them: what is kept, hence which terms look, changes no bits."""
+    if not policy.compile or keep is None:
+        return stages(module, params, x, keep, policy)
+    outputs = _raw(module, params, x, None, policy)
+    return _float([outputs[index] for index in keep])
 
 
 def head(module: Net, params: Mapping[str, Tensor] | None, feature: Tensor) -> Tensor:
@@ -134,10 +137,25 @@ def _compiling() -> Generator[None]:
         yield
 
 
+def _raw(module: Net, params: Mapping[str, Tensor] | None, x: Tensor, keep: Keep, policy: Policy) -> list[Tensor]:
+    """The kept stages in whatever precision they were computed in."""
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=policy.precision == "bf16"):
+        if not policy.compile:
+            return _stages(_Stages(module), params, x, keep)
+        # Convolutions on channels_last images skip the reorder to and from oneDNN's blocked layout.
+        x = x.contiguous(memory_format=torch.channels_last)
+        with _compiling():
+            run = compiled_stages(type(module), torch.get_num_threads())
+            return run(_Stages(module), params, x, keep)
+
+
 def _stages(module: _Stages, params: Mapping[str, Tensor] | None, x: Tensor, keep: Keep) -> list[Tensor]:
     outputs = module(x) if params is None else functional_call(module, _inner(params), (x,))
-    kept = outputs if keep is None else [outputs[index] for index in keep]
-    return [output.float() if output.dtype == torch.bfloat16 else output for output in kept]
+    return list(outputs) if keep is None else [outputs[index] for index in keep]
+
+
+def _float(outputs: list[Tensor]) -> list[Tensor]:
+    return [output.float() if output.dtype == torch.bfloat16 else output for output in outputs]
 
 
 class _Stages(nn.Module):

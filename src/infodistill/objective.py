@@ -24,6 +24,28 @@ from infodistill.types import Batch, Source, Term
 Classes = Sequence[int] | None
 
 
+@dataclass(frozen=True)
+class Progress:
+    """What one round measured: raw value, gradient norm over the stored tensors, and absolute weight of every term.
+
+    Values and norms stay on the device until they are read.
+    """
+
+    step: int
+    values: dict[str, Tensor]
+    norms: dict[str, Tensor]
+    weights: dict[str, float]
+
+    @property
+    def loss(self) -> float:
+        return sum(self.weights[name] * float(value) for name, value in self.values.items())
+
+    def as_dict(self) -> dict[str, Any]:
+        values = {name: float(v) for name, v in self.values.items()}
+        norms = {name: float(v) for name, v in self.norms.items()}
+        return {"step": self.step, "loss": self.loss, "values": values, "norms": norms, "weights": self.weights}
+
+
 @dataclass
 class Slope:
     """A term's value with its gradients: over the stored tensors, and over each of its critics."""
@@ -70,7 +92,8 @@ def measure(
     syn, real = syn_set.batch(classes), real if classes is None else of_classes(real, classes)
     with ExitStack() as stack:
         for source in find_parts(terms).values():
-            if isinstance(source, Looks):
+            # Split into parts to save memory, no part's features may outlive it.
+            if isinstance(source, Looks) and parts <= 1:
                 stack.enter_context(source.holding())
         return {name: _slope(term, syn_set, (syn, real), parts) for name, term in terms.items()}
 

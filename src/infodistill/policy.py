@@ -112,7 +112,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """True for CUDA's OutOfMemoryError, Python's MemoryError and the RuntimeError of PyTorch's CPU allocator."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    signs = ("can't allocate memory", "CUDA error: out of memory", "CUDNN_STATUS_ALLOC_FAILED")
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in signs)
 
 
 def _huge_page_setting() -> str | None:

@@ -1,6 +1,6 @@
 """Finding everything that has state inside a job, so that a checkpoint forgets nothing.
 
-The walk follows dataclass fields, mappings, tuples, lists and `functools.partial`; what it meets that has
+The walk follows attributes, mappings, tuples, lists, bound methods and `functools.partial`; what it meets that has
 `state_dict` and `load_state_dict` is saved once, under the first path it is found by ("terms.match.term.looks.nets").
 """
 
@@ -13,6 +13,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, cast
 
 from torch import Tensor, nn
+
+from infodistill.compute import Policy, View
+from infodistill.real import RealData
+
+
+LEAVES = (str, bytes, int, float, Tensor, nn.Module, type, View, Policy, RealData)
+OPAQUE = ("torch", "numpy", "builtins")
+"""Packages whose objects are not looked into."""
 
 
 class Stateful(Protocol):
@@ -36,7 +44,7 @@ def find_parts(root: object, path: str = "") -> dict[str, Stateful]:
 
 
 def _walk(node: object, path: str, seen: set[int]) -> Iterator[tuple[str, Stateful]]:
-    if node is None or isinstance(node, (str, bytes, int, float, Tensor, nn.Module, type)) or id(node) in seen:
+    if node is None or isinstance(node, LEAVES) or id(node) in seen:
         return
     seen.add(id(node))
     if isinstance(node, types.FunctionType):
@@ -62,6 +70,10 @@ def _children(node: object) -> Iterator[tuple[str, object]]:
     elif isinstance(node, (tuple, list)):
         for name, child in enumerate(cast("list[object]", node)):
             yield str(name), child
+    elif isinstance(node, types.MethodType):
+        yield "self", node.__self__
+    elif type(node).__module__.partition(".")[0] not in OPAQUE:
+        yield from vars(node).items() if hasattr(node, "__dict__") else ()
 
 
 def _refuse_captured(function: types.FunctionType, path: str) -> None:

@@ -144,10 +144,14 @@ def synthesise(real: RealData, ipc: int, seed: int, init: Initialise, device: st
     """A set of `ipc` stored images per class with fixed hard labels.
 
     Raises:
-        ValueError: ipc below 1, or larger than the smallest class where the initialiser needs distinct images.
+        ValueError: ipc below 1, or larger than the smallest class (no random subset could stand beside the result).
     """
-    if ipc < 1:
-        raise ValueError(f"ipc must be at least 1 image per class, got {ipc}")
+    smallest = int(real.counts.argmin())
+    if not 1 <= ipc <= int(real.counts[smallest]):
+        raise ValueError(
+            f"ipc must be at least 1 image per class and at most the {int(real.counts[smallest])} images of the smallest "
+            f"class '{real.class_names[smallest]}', got {ipc}"
+        )
     y = torch.arange(real.num_classes).repeat_interleave(ipc).to(device)
     pixels = init(real, ipc, seed).float().to(device).clone().requires_grad_()
     return SyntheticSet(pixels, y, real.space, F.one_hot(y, real.num_classes).float(), real.class_names)

@@ -78,7 +78,7 @@ class View:
     def _piece(self, part: Tensor, rows: int, keep: execution.Keep) -> list[Tensor]:
         def run(images: Tensor) -> list[Tensor]:
             images = execution.padded(images, rows, self.policy)
-            return execution.stages(self.module, self._params, images, keep, self.policy)
+            return execution.every_stage(self.module, self._params, images, keep, self.policy)
 
         if self.policy.recompute and torch.is_grad_enabled():
             outputs = checkpoint(run, part, use_reentrant=False, preserve_rng_state=False)

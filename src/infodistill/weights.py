@@ -76,6 +76,12 @@ class Weighted(NamedTuple):
             return self.weight.held[0] if self.weight.held else self.weight.r
         return float(self.weight(step)) if callable(self.weight) else float(self.weight)
 
+    def described(self) -> str:
+        """What a checkpoint remembers of this entry, to refuse another one."""
+        if isinstance(self.weight, Ratio):
+            return f"ratio {self.weight.r!r} every {self.weight.every}"
+        return "a schedule" if callable(self.weight) else repr(float(self.weight))
+
     def off(self, step: int) -> bool:
         """Whether this step skips the term altogether, draws included."""
         return (self.weight.r if isinstance(self.weight, Ratio) else self.at(step)) == 0

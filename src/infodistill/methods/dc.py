@@ -24,7 +24,7 @@ from infodistill.real import RealData
 from infodistill.sources.rolling import Rolling
 from infodistill.synthetic import Initialise, from_noise, synthesise
 from infodistill.training import Fit
-from infodistill.types import Augment, Batch, NetFactory
+from infodistill.types import Augment, Batch, NetFactory, convert
 from infodistill.updates import Update
 from infodistill.weights import Weighted
 
@@ -41,10 +41,11 @@ class GradientMatching:
     additive: ClassVar[bool] = True
 
     def __call__(self, syn: Batch, real: Batch) -> Tensor:
-        look = self.looks.look(syn, real)
-        classes = len(syn.y.unique())
-        g_syn = class_gradients(look.view, look.syn_images, syn.target, classes, create_graph=True)
-        g_real = class_gradients(look.view, look.real_images, real.target, classes, create_graph=False)
+        look, classes = self.looks.look(syn, real), len(syn.y.unique())
+        s = convert(look.syn_images, syn.space, look.view.space)
+        t = convert(look.real_images, real.space, look.view.space)
+        g_syn = class_gradients(look.view, s, syn.target, classes, create_graph=True)
+        g_real = class_gradients(look.view, t, real.target, classes, create_graph=False)
         return self.distance(g_syn, g_real)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,26 +22,52 @@ from infodistill.seeding import key, stream
 from infodistill.training import Fit, accuracy, fit
 from infodistill.types import Net, NetFactory, Source, ValueSpace
 
-FORMAT = 1
+FORMAT = 2
 Told = Callable[[str, int, int], None]
 """progress(what, done, total)."""
 
 
 class Teachers(Source[View]):
-    """Frozen networks, one drawn uniformly per step by (seed, owner, step); they are never copied or changed.
+    """Frozen networks, one drawn uniformly every `hold` steps by (seed, owner, step); never copied or changed.
 
     Raises:
-        ValueError: no network is given.
+        ValueError: no network is given, or `hold` is below 1.
     """
 
-    def __init__(self, views: Sequence[View], *, seed: int = 0, owner: str = "teachers") -> None:
-        if not views:
-            raise ValueError("teachers need at least one network, got none")
-        self.views, self.seed, self.owner = list(views), seed, owner
+    def __init__(self, views: Sequence[View], *, seed: int = 0, owner: str = "teachers", hold: int = 1) -> None:
+        if not views or hold < 1:
+            raise ValueError(f"teachers need at least one network and one step each, got {len(views)} and {hold}")
+        self.views, self.seed, self.owner, self.hold = list(views), seed, owner, hold
 
     def draw(self) -> View:
-        pick = torch.randint(len(self.views), (), generator=stream(self.seed, self.owner, self.step))
+        pick = torch.randint(len(self.views), (), generator=stream(self.seed, self.owner, self.step // self.hold))
         return self.views[int(pick)]
+
+    def held(self, steps: int) -> Teachers:
+        """The same networks, each kept for `steps` steps (DC and DSA keep one for a matching network's life)."""
+        return Teachers(self.views, seed=self.seed, owner=self.owner, hold=steps)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of every weight of the pool."""
+        told = hashlib.blake2b(digest_size=16)
+        for view in self.views:
+            for name, value in view.params.items():
+                told.update(name.encode())
+                told.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        return told.hexdigest()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "fingerprint": self.fingerprint}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Raises ValueError when the saved run looked through other networks."""
+        if state["fingerprint"] != self.fingerprint:
+            raise ValueError(
+                f"the saved run looked through other teachers (digest {state['fingerprint'][:8]}, here "
+                f"{self.fingerprint[:8]}): put their cache back, or start anew"
+            )
+        super().load_state_dict(state)
 
     def use(self, policy: Policy) -> None:
         for view in self.views:
@@ -49,14 +77,14 @@ class Teachers(Source[View]):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Teachers:
         """A copy with its own place in the sequence of draws; the frozen networks are shared."""
-        twin = Teachers(self.views, seed=self.seed, owner=self.owner)
+        twin = self.held(self.hold)
         twin.step = self.step
         memo[id(self)] = twin
         return twin
 
     @property
     def accuracies(self) -> list[float]:
-        """Test accuracy of each network as recorded when it was trained, in [0, 1]."""
+        """Accuracy of each network on at most 2,000 of the images it was trained on, in [0, 1]."""
         return [view.accuracy for view in self.views if view.accuracy is not None]
 
 
@@ -72,7 +100,9 @@ class Schooling:
         """A key of the architecture, the data, the training and the precision."""
         fit = {name: value for name, value in asdict(replace(self.fit, augment=None)).items() if not callable(value)}
         rates = [self.fit.decay(epoch) for epoch in range(self.fit.epochs)]
-        told = [str(module), str(real.shape), real.fingerprint, str(real.space), str(fit), str(rates)]
+        law = getattr(module, "law", None)
+        told = [str(module), getattr(law, "__name__", ""), str(real.shape), real.fingerprint, str(real.space)]
+        told += [str(fit), str(rates)]
         return f"{key(*told, repr(self.fit.augment), self.seed, policy.precision, FORMAT):016x}"
 
 
@@ -114,7 +144,9 @@ def train_teachers(
                 "train longer or choose another network"
             )
         views.append(view)
-    return Teachers(views, seed=seed)
+    pool = Teachers(views, seed=seed)
+    pool.use(policy)
+    return pool
 
 
 def random_teachers(factory: NetFactory, real: RealData, *, count: int, seed: int = 0) -> Teachers:
@@ -136,7 +168,9 @@ def _train(school: Schooling, index: int, factory: NetFactory, real: RealData, *
     module = _new(factory, real, school.seed, index).to(policy.device)
     fit(module, real, school.fit, stream(school.seed, "teacher.train", index), policy=policy)
     view = _view(module, real, policy=policy, age=school.fit.epochs)
-    return replace(view, accuracy=accuracy(view, real if real.test is None else real.test))
+    # Measured on training images: what refuses a pool must not have seen test data.
+    few = torch.randperm(len(real), generator=stream(school.seed, "teacher.accuracy"))[:2000]
+    return replace(view, accuracy=accuracy(view, real.subset(few)))
 
 
 def _save(folder: Path, index: int, view: View, real: RealData) -> None:
@@ -158,7 +192,13 @@ def _save(folder: Path, index: int, view: View, real: RealData) -> None:
 
 def _load(folder: Path, index: int, factory: NetFactory, real: RealData) -> View | None:
     described = folder / f"{index:04d}.json"
-    return load_teacher(described, factory, real) if described.exists() else None
+    if not described.exists():
+        return None
+    try:
+        json.loads(described.read_text())
+    except ValueError:  # cut or damaged: train it again
+        return None
+    return load_teacher(described, factory, real)
 
 
 def load_teacher(described: Path, factory: NetFactory, real: RealData) -> View:
