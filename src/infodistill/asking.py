@@ -45,6 +45,8 @@ def requested(asked: Asked, resume_from: Path | None = None) -> Request:
     if stored is not None and asked.only_steps():
         changes = {} if asked.steps is None else {"steps": asked.steps}
         return replace(stored, recipe={**stored.recipe, **changes})
+    if stored is not None and asked.data is None:
+        raise ValueError("--resume takes --steps and nothing else, or all the flags the run was started with")
     if asked.data is None:
         raise ValueError("--data is missing: name a data set (digits) or give a folder of class folders")
     if asked.validate is not None and not 0 < asked.validate < 1:

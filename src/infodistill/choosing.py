@@ -34,6 +34,10 @@ def choose(prepared: Prepared, folder: Path, fraction: float) -> tuple[dict[str,
     Each candidate is a run of its own in `folder` and resumes like one; scores that are known are not made again.
     Ties go to the earlier candidate, so a term has to earn its place over 0.
     """
+    path = folder / "choice.json"
+    if path.exists():  # a run keeps its choice, also when it is made longer
+        known = json.loads(path.read_text(encoding="utf-8"))
+        return {name: Strength(**told) for name, told in known["strengths"].items()}, known["record"]
     rest, held_out = prepared.real.split(fraction, prepared.request.seed)
     rest.test = held_out
     tried: list[tuple[float, str, dict[str, Strength]]] = []
@@ -51,6 +55,8 @@ def choose(prepared: Prepared, folder: Path, fraction: float) -> tuple[dict[str,
         "chosen": best[1],
         "then": "re-run on all training data",
     }
+    told = {"strengths": {name: jobs.described(strength) for name, strength in best[2].items()}, "record": record}
+    write_atomically(path, lambda partial: partial.write_text(json.dumps(told, indent=1), encoding="utf-8"))
     return best[2], record
 
 

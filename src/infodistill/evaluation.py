@@ -26,7 +26,7 @@ from infodistill.result import Result, Score
 from infodistill.seeding import build_seeded, key, stream
 from infodistill.serialise import sha256
 from infodistill.training import Fit, accuracy, fit
-from infodistill.types import Batch, Net, NetFactory, Rows, ValueSpace
+from infodistill.types import Net, NetFactory, Rows, ValueSpace
 
 Progress = Callable[[str, int, int], None]
 """progress(what, done, total): epochs done for one network, called after every epoch."""
@@ -201,7 +201,7 @@ def same_bytes_ipc(distilled: Distilled, real: RealData) -> int:
 def _distilled(job: _Job, sets: Sequence[Distilled], what: str) -> Score:
     values: list[float] = []
     for distilled in sets:
-        batch = _on(distilled.batch(), job.policy.device)
+        batch = distilled.batch().to(job.policy.device)
         trainings = phases(distilled.plan or (ALL_ROWS,), job.protocol, batch)
         values += [_train_and_test(job, trainings, distilled.space, seed, what) for seed in job.seeds]
     return Score(tuple(values), len(sets))
@@ -241,8 +241,3 @@ def _ticker(progress: Progress | None, what: str, before: int, total: int) -> Ca
             progress(what, before + epoch + 1, total)
 
     return None if progress is None else tick
-
-
-def _on(batch: Batch, device: str) -> Batch:
-    x, y, target = (value.to(device) for value in (batch.x, batch.y, batch.target))
-    return Batch(x, y, target, batch.space)

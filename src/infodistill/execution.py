@@ -44,7 +44,7 @@ def stages(module: Net, params: Mapping[str, Tensor] | None, x: Tensor, keep: Ke
 def every_stage(
     module: Net, params: Mapping[str, Tensor] | None, x: Tensor, keep: Keep, policy: Policy
 ) -> list[Tensor]:
-    """`stages`, but compiled code always computes all of them: what is kept, hence which terms look, changes no bits."""
+    """`stages`, but compiled code always computes all: what is kept, hence which terms look, changes no bits."""
     if not policy.compile or keep is None:
         return stages(module, params, x, keep, policy)
     outputs = _raw(module, params, x, None, policy)

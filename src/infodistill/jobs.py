@@ -17,7 +17,7 @@ from infodistill.information import CMI, MIM
 from infodistill.methods.dc import dc, loops
 from infodistill.methods.dm import dm
 from infodistill.methods.dsa import dsa
-from infodistill.protocols import EvaluationProtocol, protocol_for
+from infodistill.protocols import EvaluationProtocol, flippable, protocol_for
 from infodistill.real import RealData
 from infodistill.recipe import TERMS, Recipe, RecipeError
 from infodistill.sources.teachers import Schooling, Teachers, Told, random_teachers, train_teachers
@@ -149,11 +149,16 @@ def build(
     entries: dict[str, Weighted] = {}
     if "cmi" in strengths:
         pool = teachers or teachers_for(recipe, real, seed=seed, policy=policy, cache=cache, progress=progress)
-        entries["cmi"] = Weighted(strengths["cmi"].weight(), CMI(pool), whole_set)
+        entries["cmi"] = Weighted(strengths["cmi"].weight(), CMI(pool.held(network_life(recipe))), whole_set)
     if "mim" in strengths:
         looks = cast(Any, job.terms["match"].term).looks
         entries["mim"] = Weighted(strengths["mim"].weight(), MIM(looks), whole_set)
     return job.adding(**entries) if entries else job
+
+
+def network_life(recipe: Recipe) -> int:
+    """Steps a matching network lives for; a teacher is kept as long (in the authors' DC and DSA, one per iteration)."""
+    return 1 if recipe.method == "dm" else recipe.outer or loops(recipe.ipc)[0]
 
 
 def rehearse(recipe: Recipe, real: RealData, add: Mapping[str, Strength]) -> Distillation:
@@ -217,7 +222,16 @@ def spare_threads(work: float) -> None:
 def fitted(recipe: Recipe, real: RealData) -> Recipe:
     """The recipe with the names that depend on the data filled in, as it is stored in a run."""
     teachers = recipe.teachers.model_copy(update={"net": net_name(recipe.teachers.net, real.shape)})
-    return recipe.model_copy(update={"net": net_name(recipe.net, real.shape), "teachers": teachers})
+    filled: dict[str, Any] = {"net": net_name(recipe.net, real.shape), "teachers": teachers}
+    if recipe.dataset == "any" and not flippable(real.name):  # the generic recipe does not know what it is used for
+        filled |= {key: unflipped(getattr(recipe, key)) for key in ("augment", "augment_train")}
+    return recipe.model_copy(update=filled)
+
+
+def unflipped(name: str) -> str:
+    """An augmentation's name without the operation `flip`."""
+    kind, colon, strategy = name.rpartition(":")
+    return f"{kind}{colon}{'_'.join(word for word in strategy.split('_') if word != 'flip')}"
 
 
 def described(strength: Strength) -> dict[str, Any]:

@@ -76,6 +76,7 @@ class Policy:
 def resolve(device: str = "auto", precision: str = "float32", flops: float | None = None) -> Policy:
     """The policy for this machine. `flops`: the work of the whole run; compiling is worth it above about a minute.
 
+    On CUDA in float32 this switches cuDNN's TF32 and its non-deterministic algorithms off for the process.
     Raises ValueError when the device or the precision is not available here.
     """
     has = capabilities()
@@ -88,9 +89,18 @@ def resolve(device: str = "auto", precision: str = "float32", flops: float | Non
         raise ValueError("device cuda was asked for, but PyTorch sees no CUDA device here: use --device cpu")
     if precision == "bf16" and kind == "cpu" and not has["bf16"]:
         raise ValueError("this CPU has no bfloat16 instructions (avx512_bf16, amx_bf16): use --precision float32")
+    if kind == "cuda" and precision == "float32":
+        _exact_cuda()
     # CUDA stays eager: compiled cells have not been measured there.
     worthwhile = kind == "cpu" and flops is not None and flops >= COMPILE_FROM_FLOPS
     return Policy(device, precision, compile=worthwhile and bool(has["compiler"]), threads=has["threads"])
+
+
+def _exact_cuda() -> None:
+    """float32 means float32: no TF32 convolutions, and algorithms that give the same bits again."""
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
 
 
 def capabilities() -> dict[str, Any]:

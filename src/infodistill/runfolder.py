@@ -77,7 +77,7 @@ def check_folder(folder: Path, request: Request, *, resume: bool) -> None:
         ValueError: the folder holds something already and `resume` was not asked for, or another run.
     """
     stored = stored_request(folder)
-    if stored is None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if stored is None and folder.exists() and (not folder.is_dir() or any(map(_meant, folder.iterdir()))):
         raise ValueError(f"'{folder}' exists and holds no run: choose another --out")
     if stored is not None and not resume:
         raise ValueError(f"'{folder}' already holds a run: continue it with --resume, or choose another --out")
@@ -85,6 +85,18 @@ def check_folder(folder: Path, request: Request, *, resume: bool) -> None:
         raise ValueError(
             f"the run in '{folder}' was started with another {', '.join(odd)}: --resume takes the same settings"
         )
+    if stored is not None and (folder / CHECKPOINT).exists():
+        _check_steps(int(load_checkpoint(folder / CHECKPOINT)["job"]["step"]), folder, request.steps)
+
+
+def _meant(path: Path) -> bool:
+    """Not a file that a kill left half written."""
+    return not path.name.endswith(".partial")
+
+
+def _check_steps(step: int, folder: Path, steps: int) -> None:
+    if step > steps:
+        raise ValueError(f"the run in '{folder}' is at step {step} already, more than the {steps} steps asked for")
 
 
 def record_request(folder: Path, request: Request) -> None:
@@ -113,8 +125,7 @@ def follow(
     """
     path, log = folder / CHECKPOINT, folder / METRICS
     before = _restore(job, path)
-    if job.step > steps:
-        raise ValueError(f"the run in '{folder}' is at step {job.step} already, more than the {steps} steps asked for")
+    _check_steps(job.step, folder, steps)
     _cut(log, job.step)
     start = saved = time.monotonic()
     every = log_every or max(1, steps // 200)

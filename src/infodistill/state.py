@@ -6,7 +6,6 @@ The walk follows attributes, mappings, tuples, lists, bound methods and `functoo
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import types
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,6 @@ from torch import Tensor, nn
 
 from infodistill.compute import Policy, View
 from infodistill.real import RealData
-
 
 LEAVES = (str, bytes, int, float, Tensor, nn.Module, type, View, Policy, RealData)
 OPAQUE = ("torch", "numpy", "builtins")
@@ -64,9 +62,6 @@ def _children(node: object) -> Iterator[tuple[str, object]]:
         for name, child in enumerate(node.args):
             yield str(name), child
         yield from node.keywords.items()
-    elif dataclasses.is_dataclass(node) and not isinstance(node, type):
-        for field in dataclasses.fields(node):
-            yield field.name, getattr(node, field.name)
     elif isinstance(node, (tuple, list)):
         for name, child in enumerate(cast("list[object]", node)):
             yield str(name), child

@@ -147,10 +147,11 @@ def synthesise(real: RealData, ipc: int, seed: int, init: Initialise, device: st
         ValueError: ipc below 1, or larger than the smallest class (no random subset could stand beside the result).
     """
     smallest = int(real.counts.argmin())
-    if not 1 <= ipc <= int(real.counts[smallest]):
+    most = int(real.counts[smallest])
+    if not 1 <= ipc <= most:
         raise ValueError(
-            f"ipc must be at least 1 image per class and at most the {int(real.counts[smallest])} images of the smallest "
-            f"class '{real.class_names[smallest]}', got {ipc}"
+            f"ipc must be at least 1 image per class and at most the {most} images of the smallest class "
+            f"'{real.class_names[smallest]}', got {ipc}"
         )
     y = torch.arange(real.num_classes).repeat_interleave(ipc).to(device)
     pixels = init(real, ipc, seed).float().to(device).clone().requires_grad_()

@@ -82,6 +82,11 @@ class Batch:
         noise = None if self.noise is None else self.noise[index]
         return Batch(self.x[index], self.y[index], self.target[index], self.space, noise)
 
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on a device; itself where it is there."""
+        device, noise = torch.device(device), None if self.noise is None else self.noise.to(device)
+        return Batch(self.x.to(device), self.y.to(device), self.target.to(device), self.space, noise)
+
     def detach(self) -> Batch:
         return replace(self, x=self.x.detach(), target=self.target.detach())
 

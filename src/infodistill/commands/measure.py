@@ -54,7 +54,7 @@ def _measured(folder: Path | None, data: str | None, ipc: int, *, seed: int, dev
     real = load_data(str(data)) if distilled is None else data_of(distilled, data, say)
     policy, recipe = resolve(device), _recipe(distilled.meta if distilled else {}, real.name)
     real = real.to(policy.device)
-    batch = real.rows(real.sample(seed, ipc)) if distilled is None else distilled.batch()
+    batch = real.rows(real.sample(seed, ipc)) if distilled is None else distilled.batch().to(policy.device)
     with telling() as tell:
         pool = jobs.teachers_for(recipe, real, seed=seed, policy=policy, cache=cache_dir(), progress=tell)
     say(f"teachers: {len(pool.views)} {recipe.teachers.net}")
