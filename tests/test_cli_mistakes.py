@@ -59,7 +59,7 @@ def made(arrays: Path) -> Path:
         (["--add", "cmi=1,2"], ("--validate",)),
         (["--net", "foo"], ("foo", "convnet3")),
         (["--ipc", "0"], ("ipc", "1")),
-        (["--ipc", "5000"], ("5000", "only")),
+        (["--ipc", "5000"], ("5000", "at most")),
         (["--ipc", "1", "--add", "cmi"], ("zero", "one image per class")),
         (["--recipe", "digits/dn-ipc10"], ("did you mean 'digits/dm-ipc10'",)),
         (["--recipe", "cifar10/dc-ipc10", "--method", "dm"], ("contradicts",)),
