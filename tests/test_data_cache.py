@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from infodistill.data import cache_dir, decode, load_data
+from infodistill.data import cache_dir, decode, load_data, store
 from infodistill.data.cache import fill_once
+from infodistill.data.reading import Reading
 from infodistill.real import RealData
 from tiny_data import png, tiny_parquet, write_classes, write_parquet
 
@@ -51,6 +52,13 @@ def test_a_damaged_cache_is_rebuilt(tmp_path: Path, cache: Path) -> None:
     images = next((cache / "decoded").glob("*/train.images.npy"))
     images.write_bytes(images.read_bytes()[:-5])
     assert load_data(tmp_path / "d").fingerprint == first.fingerprint
+
+
+def test_looking_for_what_is_not_there_yet_removes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()  # as if another process had renamed its folder to this just after we looked
+    assert store._load(tmp_path / "x", Reading()) is None and (tmp_path / "x").exists()
+    (tmp_path / "x" / "notes.json").write_text("[]")
+    assert store._load(tmp_path / "x", Reading()) is None and not (tmp_path / "x").exists()
 
 
 def test_without_a_writable_cache_everything_is_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,9 +65,13 @@ def _write(folder: Path, splits: Mapping[str, Items], reading: Reading) -> None:
 def _load(folder: Path, reading: Reading) -> Decoded | None:
     """What is in the cache; None if nothing is, or if it is damaged, in which case it is removed."""
     try:
-        about = cast(dict[str, Any], json.loads((folder / "notes.json").read_text()))
+        text = (folder / "notes.json").read_bytes()
+    except OSError:  # not there yet, perhaps; another process may be about to put it there
+        return None
+    try:
+        about = cast(dict[str, Any], json.loads(text))
         return {split: _part(folder, split, reading) for split in about["splits"]}, about["notes"]
-    except (ValueError, KeyError, EOFError, OSError):
+    except (ValueError, KeyError, TypeError, EOFError, OSError):
         shutil.rmtree(folder, ignore_errors=True)
         return None
 
