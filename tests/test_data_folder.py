@@ -208,6 +208,34 @@ def test_a_useless_folder_is_one_sentence(tmp_path: Path, classes: dict[str, int
         load_data(write_classes(tmp_path / "d", classes))
 
 
+def test_training_and_testing_folders_are_splits(tmp_path: Path) -> None:
+    write_classes(tmp_path / "d" / "training", {"a": 2, "b": 2})
+    write_classes(tmp_path / "d" / "testing", {"a": 1, "b": 1}, first=9)
+    real = load_data(tmp_path / "d")
+    assert real.class_names == ("a", "b") and real.test is not None
+    assert (len(real), len(real.test), real.notes["test"]) == (4, 2, "the folder testing/")
+
+
+@pytest.mark.parametrize(
+    ("folders", "why"),
+    [
+        (("Train", "held"), "'Train' is the name of a split"),
+        (("test", "other"), "'test' is the name of a split"),
+        (("fold1", "fold2"), "all of them hold the same folders"),
+    ],
+)
+def test_splits_and_folds_are_not_taken_for_classes(tmp_path: Path, folders: tuple[str, ...], why: str) -> None:
+    for name in folders:
+        write_classes(tmp_path / "d" / name, {"a": 2, "b": 2})
+    with pytest.raises(ValueError, match=f"do not look like classes, {why}: expected train/CLASS/"):
+        load_data(tmp_path / "d")
+
+
+def test_classes_may_be_called_like_splits_inside_train(tmp_path: Path) -> None:
+    write_classes(tmp_path / "d" / "train", {"valid": 4, "invalid": 4})
+    assert load_data(tmp_path / "d").class_names == ("invalid", "valid")
+
+
 def test_test_classes_must_be_known(tmp_path: Path) -> None:
     write_classes(tmp_path / "d" / "train", {"a": 2, "b": 2})
     write_classes(tmp_path / "d" / "test", {"a": 2, "c": 2})

@@ -1,4 +1,4 @@
-"""A folder of class folders, with or without `train/` and `test/` (or `val/`)."""
+"""A folder of class folders, with or without `train/` and `test/` (or `training/`, `testing/`, `val/`, ...)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from infodistill.data.images import SUFFIXES
 from infodistill.data.reading import Parts, Reading
 from infodistill.data.store import decoded
 
-_TESTS = ("test", "val", "valid", "validation")
+_TRAINS = ("train", "training")
+_TESTS = ("test", "testing", "val", "valid", "validation")
 _ANNOTATIONS = "val_annotations.txt"
 
 
@@ -48,12 +49,15 @@ def read_folder(root: Path, reading: Reading) -> Parts:
     end like an image, are ignored and counted. A Tiny-ImageNet `val/` (one folder, one annotation file) is understood.
 
     Raises:
-        ValueError: no class folder, a test class that has no training folder, an unreadable image.
+        ValueError: no class folder, folders that look like splits and not like classes, a test class that has no
+            training folder, an unreadable image.
     """
-    train = root / "train" if (root / "train").is_dir() else root
+    train = next((root / name for name in _TRAINS if (root / name).is_dir()), root)
     names = tuple(folder.name for folder in _folders(train))
     if not names:
         raise ValueError(f"{root} holds no class folders: expected {root.name}/CLASS/image.png, or train/ and test/")
+    if train == root:
+        _check_no_splits(root, names)
     listed, strays = _listed(train, names, root)
     splits = {"train": listed}
     notes: dict[str, Any] = {"layout": "class folders"}
@@ -72,6 +76,21 @@ def _content(path: Path) -> str:
         return file_sha256(path)
     except OSError as error:
         return str(error)
+
+
+def _check_no_splits(root: Path, names: Sequence[str]) -> None:
+    """Refuse to take splits or folds for classes; classes that are called so can be put into a folder train/."""
+    inside = {frozenset(folder.name for folder in _folders(root / name)) for name in names}
+    alike = len(names) > 1 and len(inside) == 1 and len(min(inside)) > 1
+    odd = [name for name in names if name.lower() in (*_TRAINS, *_TESTS)]
+    if odd or alike:
+        why = f"{odd[0]!r} is the name of a split" if odd else "all of them hold the same folders"
+        wanted = "expected train/CLASS/ and test/CLASS/"
+        raise ValueError(f"the folders {_few(names)} of {root} do not look like classes, {why}: {wanted}")
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:4])) + (", ..." if len(names) > 4 else "")
 
 
 def _folders(parent: Path) -> list[Path]:
