@@ -109,11 +109,43 @@ def test_damaged_rows(tmp_path: Path) -> None:
         ([0, 0, 0], None, r"has 1 class \(0\), at least two"),
         ([0, None, 1], NAMES, r"row 1 of d\.parquet has no label"),
         ([], NAMES, "no readable image among 0"),
+        ([0, 2**40, 1], None, r"column label must hold class numbers from 0, found 0..1099511627776 in 3 images"),
+        ([0, -1, 1], None, r"column label must hold class numbers from 0, found -1..1"),
     ],
 )
 def test_bad_labels_are_one_sentence(tmp_path: Path, labels: list[int | None], names: Any, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         load_data(write_parquet(tmp_path / "d.parquet", [png(row) for row in range(len(labels))], labels, names))
+
+
+def test_labels_beyond_int64_are_one_sentence(tmp_path: Path) -> None:
+    table = pa.table({"image": [png(0), png(1)], "label": pa.array([0, 2**64 - 1], pa.uint64())})
+    pq.write_table(table, tmp_path / "d.parquet")
+    with pytest.raises(ValueError, match=r"row 1 of d\.parquet has the label 18446744073709551615; wanted a class"):
+        load_data(tmp_path / "d.parquet")
+
+
+def test_splits_with_other_columns_are_one_sentence(tmp_path: Path) -> None:
+    root = tiny_parquet(tmp_path / "d")
+    pq.write_table(pa.table({"picture": [png(0)], "label": [0]}), root / "test.parquet")
+    with pytest.raises(ValueError, match=r"test\.parquet has the columns picture and label; wanted image and label"):
+        load_data(root)
+
+
+@pytest.mark.parametrize("raw", [b"{", b"[]", b'{"info": {"features": {"label": {"names": 3}}}}'])
+def test_damaged_class_names_are_one_sentence(tmp_path: Path, raw: bytes) -> None:
+    table = pa.table({"image": [png(0), png(1)], "label": [0, 1]}).replace_schema_metadata({b"huggingface": raw})
+    pq.write_table(table, tmp_path / "d.parquet")
+    with pytest.raises(ValueError, match=r"the class names in the schema of d\.parquet cannot be read"):
+        load_data(tmp_path / "d.parquet")
+
+
+def test_training_and_testing_files_are_splits(tmp_path: Path) -> None:
+    root = tiny_parquet(tmp_path / "d")
+    (root / "train.parquet").rename(root / "Training.parquet")
+    (root / "test.parquet").rename(root / "testing.parquet")
+    real = load_data(root)
+    assert (len(real), len(_both(real))) == (9, 3)
 
 
 def test_files_that_are_not_this_layout_are_one_sentence(tmp_path: Path) -> None:

@@ -18,10 +18,12 @@ from infodistill.data.decode import Item, Items
 from infodistill.data.reading import Part, Parts, Reading
 from infodistill.data.store import decoded
 
-TESTS = ("test", "validation", "valid", "val")
+TESTS = ("test", "testing", "validation", "valid", "val")
 """Names of splits that are test data, the preferred first."""
 
+_TRAINS = ("train", "training")
 _BATCH = 1024
+_LARGEST = 2**63 - 1
 _LABELS = ("label", "labels", "fine_label")
 
 
@@ -68,11 +70,11 @@ def read_parquet(path: Path, reading: Reading) -> Parts:
     `notes["space"]` says so. All others are measured.
 
     Raises:
-        ValueError: not Parquet, no image or label column, labels that are not integers, an unreadable image.
+        ValueError: not Parquet, no image or label column, labels that are no class numbers, an unreadable image.
     """
     try:
         files = {"train": [path]} if path.is_file() else _by_split(path)
-        columns = columns_of(pq.read_schema(files["train"][0]), path.name)
+        columns = _common_columns(files, path.name)
         splits: dict[str, Items] = {split: ParquetRows(tuple(names), columns) for split, names in files.items()}
         parts, notes = decoded(splits, reading)
     except (pa.ArrowException, OSError) as error:
@@ -92,9 +94,7 @@ def columns_of(schema: Any, source: str) -> Columns:
     if not images or not labels:
         wanted = "image: struct{bytes, path} and label: int64"
         raise ValueError(f"{source} has the columns {', '.join(schema.names)}; wanted {wanted}")
-    raw = (schema.metadata or {}).get(b"huggingface", b"{}")
-    features = cast(dict[str, Any], json.loads(raw)).get("info", {}).get("features", {})
-    return Columns(images[0], labels[0], tuple(features.get(labels[0], {}).get("names") or ()))
+    return Columns(images[0], labels[0], _names((schema.metadata or {}).get(b"huggingface", b"{}"), labels[0], source))
 
 
 def items(source: str, batches: Iterable[Any], columns: Columns) -> Iterator[Item]:
@@ -106,13 +106,44 @@ def items(source: str, batches: Iterable[Any], columns: Columns) -> Iterator[Ite
         for image, label in zip(encoded.to_pylist(), batch.column(columns.label).to_pylist(), strict=True):
             if label is None:
                 raise ValueError(f"row {row} of {source} has no label")
+            if label > _LARGEST:
+                raise ValueError(f"row {row} of {source} has the label {label}; wanted a class number from 0")
             yield Item(f"row {row} of {source}", image or b"", label)
             row += 1
 
 
 def class_names(columns: Columns, train: Part) -> tuple[str, ...]:
-    """The names of the schema, else the label numbers."""
-    return columns.names or tuple(str(label) for label in range(int(train.labels.max()) + 1))
+    """The names of the schema, else the label numbers.
+
+    Raises:
+        ValueError: there are no names, and a label that is no class number of so few images.
+    """
+    if columns.names or not len(train.labels):
+        return columns.names
+    if not 0 <= train.labels.min() <= train.labels.max() < len(train.labels):
+        found = f"found {train.labels.min()}..{train.labels.max()} in {len(train.labels)} images"
+        raise ValueError(f"the column {columns.label} must hold class numbers from 0, {found}")
+    return tuple(str(label) for label in range(int(train.labels.max()) + 1))
+
+
+def _common_columns(files: dict[str, list[Path]], source: str) -> Columns:
+    """The columns of the first training file, which every file must have."""
+    columns = columns_of(pq.read_schema(files["train"][0]), source)
+    for path in (path for paths in files.values() for path in paths):
+        found = columns_of(pq.read_schema(path), path.name)
+        if (found.image, found.label) != (columns.image, columns.label):
+            wanted = f"{columns.image} and {columns.label} as in {files['train'][0].name}"
+            raise ValueError(f"{path.name} has the columns {found.image} and {found.label}; wanted {wanted}")
+    return columns
+
+
+def _names(raw: bytes, label: str, source: str) -> tuple[str, ...]:
+    """The class names in the schema's Hugging Face metadata, if it has some."""
+    try:
+        features = cast(dict[str, Any], json.loads(raw)).get("info", {}).get("features", {})
+        return tuple(str(name) for name in features.get(label, {}).get("names") or ())
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ValueError(f"the class names in the schema of {source} cannot be read: {error}") from None
 
 
 def _holds_bytes(kind: Any) -> bool:
@@ -125,7 +156,7 @@ def _by_split(folder: Path) -> dict[str, list[Path]]:
     """Files of the training split and of the test split, told by file or folder names."""
     files = parquet_files(folder)
     split_of = {path: _split(path.relative_to(folder)) for path in files}
-    train = [path for path in files if split_of[path] in ("train", None)]
+    train = [path for path in files if split_of[path] in (*_TRAINS, None)]
     if not train:
         raise ValueError(f"{folder} has no training file: expected train.parquet or train-*.parquet")
     held = next((name for name in TESTS if name in split_of.values()), None)
@@ -134,5 +165,5 @@ def _by_split(folder: Path) -> dict[str, list[Path]]:
 
 def _split(relative: Path) -> str | None:
     """The split a file belongs to: `test` for test.parquet, test-00000-of-00001.parquet and test/0000.parquet."""
-    words = [*relative.parts[:-1], relative.stem.replace("_", "-").split("-")[0]]
-    return next((word for word in reversed(words) if word == "train" or word in TESTS), None)
+    words = [word.lower() for word in (*relative.parts[:-1], relative.stem.replace("_", "-").split("-")[0])]
+    return next((word for word in reversed(words) if word in _TRAINS or word in TESTS), None)
