@@ -87,6 +87,11 @@ def test_every_layout_and_type_gives_the_same_images(tmp_path: Path) -> None:
         ({"x": np.zeros((6, 5, 5, 4)), "y": LABELS}, r"with 1 or 3 channels, got \(6, 5, 5, 4\)"),
         ({"x": np.zeros((0, 5, 5)), "y": LABELS[:0]}, r"must be \(n, h, w\)"),
         ({"x": np.zeros((6, 5, 5), bool), "y": LABELS}, "must hold integers or floats, got bool"),
+        (
+            {"x": _pictures(6), "y": np.full(6, 2**64 - 1, np.uint64)},
+            r"found 18446744073709551615..18446744073709551615",
+        ),
+        ({"x": _pictures(6), "y": LABELS, "class_names": "abc"}, r"class_names of bad.npz must be of shape \(k,\)"),
         ({"x": np.array([{}] * 6), "y": LABELS}, "cannot read bad.npz as a .npz of plain arrays"),
         (
             {"x_train": _pictures(6), "y_train": LABELS, "x_test": _pictures(1), "y_test": [0]}
@@ -107,6 +112,22 @@ def test_a_bad_npz_is_one_sentence(tmp_path: Path, arrays: dict[str, Any], why: 
     with pytest.raises(ValueError, match=why) as caught:
         load_data(_save(tmp_path / "bad.npz", **arrays))
     assert "\n" not in str(caught.value)
+
+
+def test_few_test_images_may_be_of_any_class(tmp_path: Path) -> None:
+    arrays = {"x_train": _pictures(6), "y_train": LABELS, "x_test": _pictures(1), "y_test": [2]}
+    real = load_data(_save(tmp_path / "a.npz", **arrays))
+    assert real.test is not None and real.test.labels.tolist() == [2]
+
+
+def test_an_npz_with_damaged_compression_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "bad.npz"
+    np.savez_compressed(path, x=_pictures(6), y=LABELS)
+    content = bytearray(path.read_bytes())
+    content[60:90] = b"\xff" * 30
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"cannot read bad\.npz"):
+        load_data(path)
 
 
 def test_a_file_that_is_no_npz_is_one_sentence(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -61,10 +60,13 @@ def read_npz(path: Path, reading: Reading) -> Parts:
     if pair is None:
         wanted = "x_train and y_train, x and y, or images and labels"
         raise ValueError(f"{path.name} has the arrays {', '.join(arrays) or '(none)'}; wanted {wanted}")
-    train = _part(arrays, pair[0], path.name)
-    test = _part(arrays, pair[1], path.name) if set(pair[1]) <= set(arrays) else None
-    given = arrays.get("class_names")
-    names = [str(n) for n in (range(int(train.labels.max()) + 1) if given is None else given.tolist())]
+    most = arrays[pair[0][1]].size
+    train = _part(arrays, pair[0], path.name, most)
+    test = _part(arrays, pair[1], path.name, most) if set(pair[1]) <= set(arrays) else None
+    given = arrays.get("class_names", np.arange(int(train.labels.max()) + 1))
+    if given.ndim != 1:
+        raise ValueError(f"class_names of {path.name} must be of shape (k,), got {given.shape}")
+    names = [str(name) for name in given.tolist()]
     return squared(Parts(path.stem, train, test, tuple(names)), reading.size)
 
 
@@ -84,13 +86,13 @@ def _loaded(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
-    except (OSError, EOFError, ValueError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+    except Exception as error:  # numpy, zipfile and zlib raise many kinds on damaged files
         raise ValueError(f"cannot read {path.name} as a .npz of plain arrays: {error}") from error
 
 
-def _part(arrays: Mapping[str, NDArray[Any]], keys: tuple[str, str], source: str) -> Part:
+def _part(arrays: Mapping[str, NDArray[Any]], keys: tuple[str, str], source: str, most: int) -> Part:
     images, labels = arrays[keys[0]], arrays[keys[1]]
-    part = Part(_images(images, f"{keys[0]} of {source}"), _labels(labels, f"{keys[1]} of {source}"))
+    part = Part(_images(images, f"{keys[0]} of {source}"), _labels(labels, f"{keys[1]} of {source}", most))
     if len(part.images) != len(part.labels) or not len(part.labels):
         raise ValueError(f"{source} has {len(images)} images in {keys[0]} and {len(labels)} labels in {keys[1]}")
     return part
@@ -116,11 +118,12 @@ def _images(array: NDArray[Any], source: str) -> Pixels:
     return np.ascontiguousarray(array, np.uint8)
 
 
-def _labels(array: NDArray[Any], source: str) -> NDArray[np.int64]:
+def _labels(array: NDArray[Any], source: str, most: int) -> NDArray[np.int64]:
+    """Labels as int64; `most` is the number of training images, which no class number can reach."""
     flat = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
     whole = flat.dtype.kind in "ui" or (flat.dtype.kind == "f" and bool(np.equal(flat, np.trunc(flat)).all()))
     if flat.ndim != 1 or not whole:
         raise ValueError(f"{source} must be whole numbers of shape (n,), got {array.dtype} {array.shape}")
-    if len(flat) and not 0 <= flat.min() <= flat.max() < len(flat):
+    if len(flat) and not 0 <= flat.min() <= flat.max() < most:
         raise ValueError(f"{source} must be class numbers from 0, found {flat.min()}..{flat.max()}")
     return flat.astype(np.int64)
