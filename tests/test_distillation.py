@@ -3,49 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from infodistill.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.compute import View
 from infodistill.distillation import Distillation
 from infodistill.synthetic import from_kmeans, from_noise, from_real, synthesise
 from infodistill.types import Batch, Source, ValueSpace
 from infodistill.updates import Update
 from infodistill.weights import Ratio, Weighted, whole_set
+from quadratic import Pull, Tilt, quadratic, run
 from table import make, tiny_real
-
-
-@dataclass(frozen=True)
-class Pull:
-    """0.5 * strength * |x|^2: gradient strength * x, known in closed form."""
-
-    strength: float = 1.0
-
-    def __call__(self, syn: Batch, real: Batch) -> Tensor:
-        return 0.5 * self.strength * syn.x.square().sum()
-
-
-@dataclass(frozen=True)
-class Tilt:
-    """sum of x: gradient 1 everywhere."""
-
-    def __call__(self, syn: Batch, real: Batch) -> Tensor:
-        return syn.x.sum()
-
-
-def quadratic(lr: float = 0.1, momentum: float = 0.0, group: int | None = None, **terms: Weighted) -> Distillation:
-    real = tiny_real()
-    syn = synthesise(real, 2, 0, from_noise)
-    update = Update(torch.optim.SGD(syn.trainable(), lr, momentum))
-    return Distillation(syn, real, terms or {"pull": Weighted(1.0, Pull())}, update, real_per_class=4, group=group)
-
-
-def run(job: Distillation, steps: int):
-    return list(job.run(steps))
 
 
 def test_the_loop_is_gradient_descent_on_the_weighted_sum() -> None:
@@ -114,39 +84,6 @@ def test_non_finite_terms_stop_the_run_by_name_and_leave_the_set() -> None:
     with pytest.raises(FloatingPointError, match="'broken' is not finite at step 1"):
         run(job, 1)
     assert torch.equal(before, job.syn.pixels)
-
-
-def test_a_checkpoint_of_nan_is_refused_and_the_old_one_kept(tmp_path: Path) -> None:
-    job = quadratic()
-    save_checkpoint(tmp_path / "c", job.state_dict())
-    with torch.no_grad():
-        job.syn.pixels[0] = torch.nan
-    with pytest.raises(FloatingPointError, match="not finite"):
-        save_checkpoint(tmp_path / "c", job.state_dict())
-    assert bool(load_checkpoint(tmp_path / "c")["parts"]["syn"]["pixels"].isfinite().all())
-
-
-@pytest.mark.parametrize("damage", ["cut", "edit", "empty", "missing"])
-def test_damaged_checkpoints_are_named_in_one_sentence(tmp_path: Path, damage: str) -> None:
-    path = tmp_path / "c"
-    save_checkpoint(path, quadratic().state_dict())
-    data = bytearray(path.read_bytes())
-    if damage == "missing":
-        path.unlink()
-        with pytest.raises(FileNotFoundError, match="no checkpoint"):
-            load_checkpoint(path)
-        return
-    data[-5] ^= 1
-    path.write_bytes({"cut": bytes(data[:-40]), "edit": bytes(data), "empty": b""}[damage])
-    with pytest.raises(ValueError, match="checkpoint"):
-        load_checkpoint(path)
-
-
-def test_a_function_that_hides_state_is_refused() -> None:
-    job = make("dm", "none")
-    hidden = job.terms["match"].term
-    with pytest.raises(ValueError, match="closes over 'hidden'"):
-        quadratic(a=Weighted(1.0, lambda syn, real: hidden(syn, real)))
 
 
 def test_adding_is_refused_after_the_first_step_and_for_taken_names() -> None:
@@ -264,58 +201,6 @@ def test_streams_are_stable_across_versions() -> None:
 def test_a_set_larger_than_a_class_is_refused_whatever_it_starts_from(method: str, init) -> None:
     with pytest.raises(ValueError, match=r"at most the 12 images of the smallest class 'class0', got 13"):
         synthesise(tiny_real(), 13, 0, init)
-
-
-class Plain:
-    """A term that is neither a function nor a dataclass."""
-
-    def __init__(self, inner) -> None:
-        self.inner = inner
-
-    def __call__(self, syn: Batch, real: Batch) -> Tensor:
-        return self.inner(syn, real)
-
-    def evaluate(self, syn: Batch, real: Batch) -> Tensor:
-        return self.inner(syn, real)
-
-
-@pytest.mark.parametrize("wrap", [Plain, lambda inner: Plain(inner).evaluate], ids=["object", "bound method"])
-def test_sources_are_found_inside_ordinary_objects(wrap) -> None:
-    base, job = make("dc", "none"), make("dc", "none")
-    wrapped = replace(job, terms={"match": Weighted(1.0, wrap(job.terms["match"].term))})
-    assert len(wrapped.sources()) == len(base.sources()) == 2
-    run(base, 4)
-    run(wrapped, 4)
-    assert torch.equal(base.syn.pixels, wrapped.syn.pixels)
-
-
-@pytest.mark.parametrize(
-    ("change", "named"),
-    [
-        ({"terms": {"pull": Weighted(2.0, Pull())}}, "weight of pull is 1.0, here 2.0"),
-        ({"terms": {"pull": Weighted(lambda step: 1.0, Pull())}}, "weight of pull"),
-        ({"seed": 3}, "seed is 0, here 3"),
-        ({"real_per_class": 5}, "real_per_class is 4, here 5"),
-        ({"group": 1}, "group is None, here 1"),
-        ({"share": 2}, "share is 1, here 2"),
-    ],
-)
-def test_a_checkpoint_of_another_objective_is_refused(change: dict, named: str) -> None:
-    state = quadratic().state_dict()
-    with pytest.raises(ValueError, match=named):
-        replace(quadratic(), **change).load_state_dict(state)
-
-
-def test_a_resumed_job_keeps_its_own_device_and_takes_the_rest_of_the_policy() -> None:
-    from infodistill.compute import Policy
-
-    first = make("dm", "none")
-    first.use(Policy(chunk=3, threads=1))
-    state = first.state_dict()
-    state["policy"]["device"] = "cuda"  # the checkpoint comes from another machine
-    second = make("dm", "none")
-    second.load_state_dict(state)
-    assert second.policy == Policy(chunk=3, threads=1)
 
 
 def test_an_objective_of_ratios_alone_is_refused() -> None:

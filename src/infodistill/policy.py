@@ -25,7 +25,7 @@ class Policy:
         precision: "float32", or "bf16" for convolutions in bfloat16 with float32 weights, features and losses.
         chunk: images per forward; None lets each View choose from the image and network size (CPU: the first
             block's output stays in cache; CUDA: the whole batch).
-        compile: run the norm-relu-pool cells compiled.
+        compile: run networks compiled, one graph per chunk shape.
         threads: CPU threads the run was resolved with; None leaves PyTorch's setting.
         recompute: throw the synthetic pass's activations away and recompute them chunk by chunk in backward.
         groups: class groups whose gradients are accumulated one after another.
@@ -91,7 +91,7 @@ def resolve(device: str = "auto", precision: str = "float32", flops: float | Non
         raise ValueError("this CPU has no bfloat16 instructions (avx512_bf16, amx_bf16): use --precision float32")
     if kind == "cuda" and precision == "float32":
         _exact_cuda()
-    # CUDA stays eager: compiled cells have not been measured there.
+    # CUDA stays eager: compiled networks have not been measured there.
     worthwhile = kind == "cpu" and flops is not None and flops >= COMPILE_FROM_FLOPS
     return Policy(device, precision, compile=worthwhile and bool(has["compiler"]), threads=has["threads"])
 

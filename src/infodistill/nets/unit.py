@@ -5,13 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from infodistill.nets import cells
-
 
 def norm_relu(norm: nn.Module, z: Tensor) -> Tensor:
-    """relu(norm(z)); group norm (hence instance norm) runs as one cell."""
-    if isinstance(norm, nn.GroupNorm):
-        return cells.norm_relu(z, norm.weight, norm.bias, norm.num_groups, norm.eps)
+    """relu(norm(z))."""
     return torch.relu(norm(z))
 
 
