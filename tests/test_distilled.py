@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from infodistill import artefact as folders
+from infodistill import manifest
 from infodistill.card import LOADER
 from infodistill.distilled import Distilled, load
 from infodistill.real import RealData
@@ -54,14 +55,14 @@ def test_round_trip_is_bitwise(tmp_path: Path) -> None:
 
 def test_every_file_is_there_and_hashed(tmp_path: Path) -> None:
     folder = artefact().save(tmp_path / "set", files={"metrics.jsonl": b'{"step": 0}\n'})
-    manifest = json.loads((folder / "distilled.json").read_text())
+    content = json.loads((folder / "distilled.json").read_text())
     names = {"distilled.safetensors", "README.md", "grid.png", "metrics.jsonl"}
-    assert set(manifest["sha256"]) == names
+    assert set(content["sha256"]) == names
     assert {path.name for path in folder.iterdir()} == names | {"distilled.json"}
-    for name, digest in manifest["sha256"].items():
+    for name, digest in content["sha256"].items():
         assert sha256((folder / name).read_bytes()) == digest
-    assert manifest["schema_version"] == 1
-    assert manifest["images_bytes"] == 6 * 64 * 4 and manifest["labels_bytes"] == 6 * 8
+    assert content["schema_version"] == 1
+    assert content["images_bytes"] == 6 * 64 * 4 and content["labels_bytes"] == 6 * 8
     assert soft_artefact().labels_bytes == 6 * 8 + 6 * 3 * 4
 
 
@@ -91,13 +92,15 @@ def test_the_loader_of_the_card_runs(make, tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_card_has_a_header_and_survives_hostile_names(tmp_path: Path) -> None:
-    nasty = ("a|b", "<script>alert(1)</script>", 'quote"\nnewline')
+    nasty = ("a|b", "<script>alert(1)</script>", 'quote"\nnewline \\[x](http://evil) ![y](z) `code`')
     made = artefact(data='x"\n---\nlicense: stolen', method="../../etc", label="x")
     folder = Distilled(made.images, made.y, SPACE, nasty, meta=made.meta).save(tmp_path / "set")
     text = (folder / "README.md").read_text()
     head = text.split("---\n")[1]
     assert "stolen" not in [line.partition(":")[2].strip() for line in head.splitlines()]
     assert "<script>" not in text and LOADER in text
+    [classes] = [line for line in text.splitlines() if line.startswith("| Classes")]
+    assert not set("[]()!`\\<>") & set(classes) and classes.count("|") == 3
     assert load(folder).class_names == nasty
     assert safe_name("../../etc/passwd") == "etc-passwd" and safe_name("..") == "unnamed"
 
@@ -197,9 +200,16 @@ def test_data_that_does_not_fit() -> None:
         ("images", torch.full((6, 1, 8, 8), float("nan")), "finite"),
         ("y", torch.tensor([0, 0, 1, 1, 2, 3]), r"0\.\.2"),
         ("soft_labels", torch.zeros(6, 2), "soft labels"),
+        ("soft_labels", torch.full((6, 3), 0.4), "sums off by 0.2"),
+        ("soft_labels", torch.tensor([[1.5, -0.5, 0.0]] * 6), "down to -0.5"),
+        ("soft_labels", torch.full((6, 3), float("nan")), "sum 1"),
+        ("soft_labels", torch.eye(3).long().repeat(2, 1), "rows of floats"),
+        ("y", torch.tensor([0.0, 0.0, 1.0, 1.0, 2.0, 2.0]), "y integers"),
+        ("images", torch.zeros(6, 1, 8, 8, dtype=torch.uint8), "images must be floats"),
+        ("plan", ("all",), "a phase of the plan must be a mapping, got 'all'"),
     ],
 )
-def test_contradictory_sets_are_refused(field: str, value: torch.Tensor, message: str) -> None:
+def test_contradictory_sets_are_refused(field: str, value: Any, message: str) -> None:
     made = artefact()
     parts = {"images": made.images, "y": made.y, field: value}
     with pytest.raises(ValueError, match=message):
@@ -218,6 +228,7 @@ def test_a_crash_while_saving_never_leaves_a_readable_mixture(tmp_path: Path, mo
             write(path, content)
 
         monkeypatch.setattr(folders, "write_bytes", failing)
+        monkeypatch.setattr(manifest, "write_bytes", failing)
         with pytest.raises(OSError, match="disk full"):
             new.save(folder)
         monkeypatch.undo()
@@ -249,6 +260,38 @@ def test_results_are_kept_by_protocol_and_shown_on_the_card(tmp_path: Path) -> N
     assert "| dc | convnet3 | distilled | 50.0 ± 10.0 | 5 |" in (folder / "README.md").read_text()
     assert folders.changed_files(folder) == []
     assert "results.json" in json.loads((folder / "distilled.json").read_text())["sha256"]
+
+
+def test_results_go_when_other_tensors_take_their_place(tmp_path: Path) -> None:
+    folder, score = artefact().save(tmp_path / "set"), {"mean": 0.5, "std": 0.1, "n": 5, "sets": 1, "nets_per_set": 5}
+    folders.record_result(folder, {"protocol": "quick", "ipc": 2, "nets": {"convnet3": {"distilled": score}}})
+    folders.record_measure(folder, {"unit": "nats"})
+    stamp = json.loads((folder / "distilled.json").read_text())["sha256"]["distilled.safetensors"]
+    assert json.loads((folder / "results.json").read_text())["quick"]["tensors_sha256"] == stamp
+    artefact(seconds=3).save(folder)  # the same tensors, as when a finished run is resumed
+    assert "50.0 ± 10.0" in (folder / "README.md").read_text()
+    assert folders.measure_of(folder) == {"unit": "nats"} and folders.results_of(folder)
+    artefact(seed=1).save(folder)
+    assert folders.measure_of(folder) is None and folders.results_of(folder) is None
+    assert "Not evaluated yet" in (folder / "README.md").read_text()
+    assert {path.name for path in folder.iterdir()} == {
+        n for n in folders.COMPANIONS if n in ("README.md", "grid.png")
+    } | {
+        "distilled.safetensors",
+        "distilled.json",
+    }
+
+
+def test_results_of_other_tensors_are_dropped(tmp_path: Path) -> None:
+    folder = artefact().save(tmp_path / "set")
+    for name, content in (
+        ("results.json", {"quick": {"tensors_sha256": "0" * 64}}),
+        ("measure.json", {"tensors_sha256": "0"}),
+    ):
+        (folder / name).write_text(json.dumps(content))
+    assert folders.results_of(folder) is None  # never recorded
+    folders.seal(folder, written=("results.json", "measure.json"))
+    assert folders.results_of(folder) is None and folders.measure_of(folder) is None
 
 
 def test_sealing_does_not_bless_edited_tensors(tmp_path: Path) -> None:

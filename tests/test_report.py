@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from infodistill.artefact import record_result
+from infodistill.artefact import record_measure, record_result, seal
 from infodistill.distilled import Distilled
 from infodistill.pictures import Bar, bars_png, clipped_share, curves_png, grid
 from infodistill.report import report
@@ -134,6 +134,46 @@ def test_different_protocols_never_share_a_chart(tmp_path: Path) -> None:
     assert "protocol quick</h3>" in text and "protocol dc</h3>" in text
 
 
+def test_data_and_settings_of_one_name_never_share_a_chart(tmp_path: Path) -> None:
+    folders = [artefact(label=str(n)).save(tmp_path / str(n)) for n in range(4)]
+    other_data, other_protocol = result([0.7, 0.8, 0.9]), result([0.7, 0.8, 0.9])
+    other_data["settings"]["fingerprint"] = "c"
+    other_protocol["protocol_settings"]["epochs"] = 3
+    for folder, found in zip(folders, [result([0.5, 0.5, 0.6])] * 2 + [other_data, other_protocol], strict=True):
+        record_result(folder, found)
+    text, checker = checked(report(folders, tmp_path / "out.html"))
+    assert checker.tags.count("img") == 3 + 4
+    assert len(set(re.findall(r"protocol quick \(data \w{8}, settings \w{8}\)</h3>", text))) == 3
+
+
+@pytest.mark.parametrize("name", ["results.json", "measure.json", "metrics.jsonl"])
+def test_edited_companions_are_refused_and_never_sealed(tmp_path: Path, name: str) -> None:
+    folder = artefact().save(tmp_path / "set", files={"metrics.jsonl": metrics()})
+    record_result(folder, result([0.5, 0.6, 0.7]))
+    record_measure(folder, {"cmi": {"mean": 0.5}})
+    path = folder / name
+    path.write_text(path.read_text().replace("0.5", "0.999").replace('"match": 1.0', '"match": 2.0'))
+    for _ in range(2):
+        with pytest.raises(ValueError, match=rf"^{name} in 'set' has sha256 .* it was edited") as caught:
+            report([folder], tmp_path / "out.html")
+        assert "\n" not in str(caught.value)
+        seal(folder, written=("grid.png",))
+    if name == "results.json":
+        with pytest.raises(ValueError, match=name):
+            record_result(folder, result([0.5, 0.6, 0.7], protocol="dc"))
+    path.unlink()
+    report([folder], tmp_path / "out.html")
+
+
+def test_the_log_of_a_run_that_goes_on_is_that_of_the_set(tmp_path: Path) -> None:
+    folder = artefact().save(tmp_path / "set", files={"metrics.jsonl": metrics()})
+    longer = metrics(steps=9)
+    (folder / "metrics.jsonl").write_bytes(longer[:-5])
+    assert [line["step"] for line in read_run(folder).metrics] == [0, 1, 2, 3, 4]
+    artefact(seed=1).save(folder, files={"metrics.jsonl": longer})
+    assert len(read_run(folder).metrics) == 9
+
+
 def test_bad_input(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at least one artefact"):
         report([], tmp_path)
@@ -141,14 +181,12 @@ def test_bad_input(tmp_path: Path) -> None:
         report([tmp_path / "nowhere"], tmp_path)
 
 
-def test_metrics_survive_a_cut_line_and_a_resume(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
+def test_metrics_survive_a_cut_line_and_a_resume() -> None:
     again = json.dumps({"step": 3, "values": {"match": 9.0}})
-    path.write_bytes(metrics() + again.encode() + b'\n[1]\n{"step": 7, "val')
-    lines = read_metrics(path)
+    lines = read_metrics(metrics().decode() + again + '\n[1]\n{"step": 7, "val')
     assert [line["step"] for line in lines] == [0, 1, 2, 3, 4]
     assert lines[3]["values"]["match"] == 9.0
-    assert read_metrics(tmp_path / "none") == []
+    assert read_metrics("") == []
 
 
 def test_curves_leave_out_what_was_not_logged_and_thin_long_logs(tmp_path: Path) -> None:

@@ -3,16 +3,18 @@
 `distilled.safetensors` (images, labels, ...), `distilled.json` (what they mean, and the sha256 of every file),
 `README.md` (dataset card with a plain-PyTorch loader), `grid.png`, and, when there was a run, `metrics.jsonl`,
 `results.json`, `measure.json` and `report.html`. Nothing is pickled. Every file is replaced atomically and the
-manifest comes last, so a crash leaves the old artefact, the new one, or one that `load` refuses.
+manifest comes last, so a crash leaves the old artefact, the new one, or one that `load` refuses. What is reported of
+a set (its log, results and measures) is checked like the set itself, and goes when other tensors take its place.
 """
 
 from __future__ import annotations
 
+import hashlib
 import platform
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
@@ -21,25 +23,57 @@ from torch import Tensor
 
 from infodistill.card import card
 from infodistill.distilled import Distilled
+from infodistill.manifest import (
+    COMPANIONS,
+    MANIFEST,
+    MEASURE,
+    METRICS,
+    RESULTS,
+    SCHEMA_VERSION,
+    TENSORS,
+    changed_files,
+    check,
+    read_manifest,
+    recorded,
+    seal,
+)
 from infodistill.pictures import grid_png
-from infodistill.serialise import canonical_json, pretty_json, read_object, sha256, write_bytes
+from infodistill.serialise import pretty_json, read_object, sha256, write_bytes
 from infodistill.types import ValueSpace
 
-SCHEMA_VERSION = 1
-TENSORS = "distilled.safetensors"
-MANIFEST = "distilled.json"
-COMPANIONS = ("README.md", "grid.png", "metrics.jsonl", "results.json", "measure.json", "report.html")
+FINDINGS = (RESULTS, MEASURE, "report.html")
+"""What is true of one set of tensors only."""
+
+STAMP = "tensors_sha256"
+"""Under this key an evaluation or a measure names the tensors it is about."""
 
 
 def save(distilled: Distilled, path: Path, files: Mapping[str, bytes]) -> Path:
-    """Write the artefact; `files` are companions to write with it (metrics.jsonl, ...), others there are kept."""
+    """Write the artefact; `files` are companions to write with it (metrics.jsonl, ...), others there are kept.
+
+    Evaluations and measures there are kept if they are about these very tensors, and removed otherwise.
+    """
     distilled = distilled.with_meta(versions=distilled.meta.get("versions", versions()))
     content = {TENSORS: save_tensors(_tensors(distilled)), "grid.png": grid_png(distilled), **files}
+    kept = _still_true(path, sha256(content[TENSORS]))
+    results = results_of(path) if RESULTS in kept else None
     for name, value in content.items():
         write_bytes(path / name, value)
-    write_bytes(path / "README.md", card(distilled, results_of(path)).encode())
-    seal(path, _manifest(distilled))
+    for name in set(FINDINGS) - set(kept) - set(files):
+        (path / name).unlink(missing_ok=True)
+    write_bytes(path / "README.md", card(distilled, results).encode())
+    seal(path, {**_manifest(distilled), "sha256": kept}, written=(*content, "README.md"))
     return path
+
+
+def _still_true(folder: Path, tensors: str) -> dict[str, str]:
+    """Recorded hashes of the unchanged companions in a folder, if its artefact has the tensors of this hash."""
+    try:
+        hashes, changed = read_manifest(folder)["sha256"], changed_files(folder)
+    except (FileNotFoundError, ValueError):
+        return {}
+    same = hashes.get(TENSORS) == tensors
+    return {name: value for name, value in hashes.items() if name in COMPANIONS and name not in changed and same}
 
 
 def _tensors(distilled: Distilled) -> dict[str, Tensor]:
@@ -104,53 +138,70 @@ def load(path: Path) -> Distilled:
         raise ValueError(f"'{path.name}' is not a complete artefact: {type(error).__name__} {error}") from None
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The verified content of `distilled.json`."""
-    path = folder / MANIFEST
-    if not path.is_file():
-        raise FileNotFoundError(f"'{folder}' holds no distilled set: {MANIFEST} is missing")
-    manifest = read_object(path)
-    version = manifest.get("schema_version")
-    if version != SCHEMA_VERSION:
-        raise ValueError(f"{MANIFEST} has schema version {version}, this release reads version {SCHEMA_VERSION}")
-    if manifest.get("manifest_sha256") != _own_hash(manifest) or not isinstance(manifest.get("sha256"), dict):
-        raise ValueError(f"{MANIFEST} in '{folder.name}' does not match its own sha256: it was edited")
-    return manifest
-
-
-def seal(folder: Path, manifest: Mapping[str, Any] | None = None) -> None:
-    """(Re)write the manifest with the sha256 of every file now in the folder; call it after adding a companion."""
-    content = dict(read_manifest(folder) if manifest is None else manifest)
-    present = [name for name in (TENSORS, *COMPANIONS) if (folder / name).is_file()]
-    kept = content.get("sha256", {})
-    hashes = {name: sha256((folder / name).read_bytes()) for name in present}
-    if TENSORS in kept and hashes.get(TENSORS) != kept[TENSORS]:
-        raise ValueError(f"{TENSORS} in '{folder.name}' does not match its sha256: it is truncated or was edited")
-    content["sha256"] = hashes
-    content["manifest_sha256"] = _own_hash(content)
-    write_bytes(folder / MANIFEST, pretty_json(content))
-
-
-def changed_files(folder: str | Path) -> list[str]:
-    """Companions that are missing or differ from what was sealed (a card edited by hand is legitimate, and listed)."""
-    path = Path(folder)
-    hashes = cast("dict[str, str]", read_manifest(path)["sha256"])
-    return [n for n, h in hashes.items() if not (path / n).is_file() or sha256((path / n).read_bytes()) != h]
+def log_of(folder: Path) -> bytes | None:
+    """The verified metrics.jsonl, or None. Lines that a run made longer has added since are left out."""
+    wanted = recorded(folder, METRICS)
+    if wanted is None:
+        return None
+    content, total, end = (folder / METRICS).read_bytes(), hashlib.sha256(), 0
+    for line in content.splitlines(keepends=True):
+        if total.hexdigest() == wanted:
+            break
+        total.update(line)
+        end += len(line)
+    check(folder, METRICS, total.hexdigest(), wanted)
+    return content[:end]
 
 
 def results_of(folder: Path) -> dict[str, Any] | None:
-    """What `record_result` stored: the last evaluation under each protocol, or None."""
-    path = folder / "results.json"
-    return read_object(path) if path.is_file() else None
+    """What `record_result` stored: the last evaluation of this set under each protocol, or None.
+
+    Raises:
+        ValueError: the file is not the one that was recorded.
+    """
+    found = _findings(folder, RESULTS)
+    if found is None:
+        return None
+    tensors = recorded(folder, TENSORS)
+    return {name: result for name, result in found.items() if result.get(STAMP, tensors) == tensors} or None
+
+
+def measure_of(folder: Path) -> dict[str, Any] | None:
+    """What `record_measure` stored, or None if nothing is known of this set; raises like `results_of`."""
+    found, tensors = _findings(folder, MEASURE), recorded(folder, TENSORS)
+    return found if found is not None and found.pop(STAMP, tensors) == tensors else None
 
 
 def record_result(folder: str | Path, result: Mapping[str, Any]) -> None:
     """Store one evaluation (`Result.record()`) beside the artefact, by protocol, and refresh the card."""
     path = Path(folder)
-    results = {**(results_of(path) or {}), str(result["protocol"]): dict(result)}
-    write_bytes(path / "results.json", pretty_json(results))
-    write_bytes(path / "README.md", card(load(path), results).encode())
-    seal(path)
+    distilled, known = load(path), results_of(path) or {}
+    results = {**known, str(result["protocol"]): {**result, STAMP: recorded(path, TENSORS)}}
+    write_bytes(path / RESULTS, pretty_json(results))
+    write_bytes(path / "README.md", card(distilled, results).encode())
+    seal(path, written=(RESULTS, "README.md"))
+
+
+def record_measure(folder: str | Path, facts: Mapping[str, Any]) -> None:
+    """Store an information profile beside the artefact."""
+    path = Path(folder)
+    write_bytes(path / MEASURE, pretty_json({**facts, STAMP: recorded(path, TENSORS)}))
+    seal(path, written=(MEASURE,))
+
+
+def unrecorded_measure(folder: Path) -> dict[str, Any] | None:
+    """The content of a measure.json that was written beside the artefact and not recorded yet, or None."""
+    found = read_object(folder / MEASURE) if (folder / MEASURE).is_file() else None
+    return found if found is not None and STAMP not in found else None
+
+
+def _findings(folder: Path, name: str) -> dict[str, Any] | None:
+    """The verified content of a JSON companion, None where none was recorded or it is gone."""
+    wanted = recorded(folder, name)
+    if wanted is None:
+        return None
+    check(folder, name, sha256((folder / name).read_bytes()), wanted)
+    return read_object(folder / name)
 
 
 def versions() -> dict[str, str]:
@@ -181,7 +232,3 @@ def _from_parts(tensors: Mapping[str, Tensor], manifest: Mapping[str, Any]) -> D
 
 def _named(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _own_hash(manifest: Mapping[str, Any]) -> str:
-    return sha256(canonical_json({k: v for k, v in manifest.items() if k != "manifest_sha256"}).encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -82,8 +83,13 @@ def _facts(distilled: Distilled) -> str:
         "Evaluation protocol": protocol.get("name") if isinstance(protocol, Mapping) else protocol,
         "Made with": ", ".join(f"{k} {v}" for k, v in dict(meta.get("versions", {})).items()) or None,
     }
-    rows = [f"| {name} | {_text(str(value))} |" for name, value in facts.items() if value is not None]
+    known = {name: str(value) for name, value in facts.items() if value is not None}
+    rows = [f"| {name} | {value if name in _OURS else _text(value)} |" for name, value in known.items()]
     return "\n".join(["## What this is\n", "| | |", "|---|---|", *rows, ""])
+
+
+_OURS = ("Images", "Labels", "Value space")
+"""Facts in our own words, which need no escaping."""
 
 
 def _results(results: Mapping[str, Any] | None) -> str:
@@ -118,5 +124,4 @@ def _numbers(values: tuple[float, ...]) -> str:
 
 def _text(value: str) -> str:
     """A value that cannot break the table or smuggle markup in."""
-    flat = " ".join(value.split()).replace("|", "\\|")
-    return flat.replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"[\\`<>|\[\]!()]", lambda found: f"&#{ord(found[0])};", " ".join(value.split()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 ALL_ROWS: Mapping[str, Any] = {"rows": None, "rates": None, "epochs": None}
 """The plan of a plain set: one phase, every row, the protocol's rates and epochs."""
+
+
+_INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+_SIMPLEX_TOLERANCE = 1e-3
 
 
 def _empty() -> dict[str, Any]:
@@ -56,10 +60,16 @@ class Distilled:
         n, k = len(self.images), len(self.class_names)
         if self.images.dim() != 4 or self.y.shape != (n,):
             raise ValueError(f"images must be (n, c, h, w) and y (n,), got {_shape(self.images)} and {_shape(self.y)}")
+        if not self.images.is_floating_point() or self.y.dtype not in _INTEGERS:
+            raise ValueError(f"images must be floats and y integers, got {self.images.dtype} and {self.y.dtype}")
         if n == 0 or int(self.y.min()) < 0 or int(self.y.max()) >= k:
             raise ValueError(f"labels must lie in 0..{k - 1} (the {k} classes named) and there must be some")
         if self.soft_labels is not None and self.soft_labels.shape != (n, k):
             raise ValueError(f"soft labels must be {(n, k)}, got {_shape(self.soft_labels)}")
+        if self.soft_labels is not None:
+            _check_simplex(self.soft_labels)
+        if odd := [phase for phase in cast("tuple[object, ...]", self.plan) if not isinstance(phase, Mapping)]:
+            raise ValueError(f"a phase of the plan must be a mapping, got {odd[0]!r:.80}")
         if self.images.shape[1] != len(self.space.mean):
             raise ValueError(f"the value space has {len(self.space.mean)} channels, the images {self.images.shape[1]}")
         if not torch.isfinite(self.images).all():
@@ -136,6 +146,13 @@ def load(folder: str | Path) -> Distilled:
     from infodistill import artefact
 
     return artefact.load(Path(folder))
+
+
+def _check_simplex(rows: Tensor) -> None:
+    low, off = float(rows.min()), float((rows.double().sum(1) - 1).abs().max())
+    if not (rows.is_floating_point() and low >= -_SIMPLEX_TOLERANCE and off <= _SIMPLEX_TOLERANCE):  # false for NaN
+        found = f"{rows.dtype} down to {low:g} and sums off by {off:g}"
+        raise ValueError(f"soft labels must be rows of floats >= 0 with sum 1, got {found}")
 
 
 def _shape(x: Tensor) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from infodistill.pictures import Bar, bars_png, curves_png, grid_caption, grid_png
 from infodistill.runs import QUANTITIES, Difference, Run, paired_difference, read_runs
-from infodistill.serialise import write_bytes
+from infodistill.serialise import canonical_json, sha256, write_bytes
 
 LABELS = {"values": "value", "weights": "weight λ", "norms": "pixel-gradient norm"}
 SETTINGS = (
@@ -26,7 +26,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that was measured on one data set, ipc, network and protocol: the only things that may share a chart."""
+    """All that was measured on the same data, ipc, network and protocol: the only things that may share a chart."""
 
     title: str
     rows: list[Row]
@@ -73,17 +73,34 @@ def render(runs: Sequence[Run]) -> str:
 
 
 def _comparisons(runs: Sequence[Run]) -> Iterator[Comparison]:
-    groups: dict[tuple[str, ...], list[tuple[Run, Mapping[str, Any]]]] = {}
+    groups: dict[tuple[str, str], list[tuple[Run, Mapping[str, Any], str]]] = {}
     for run in runs:
         for protocol, result in (run.results or {}).items():
             for net in result["nets"]:
-                data = str(run.distilled.meta.get("data", "unnamed data"))
-                groups.setdefault((data, str(result["ipc"]), net, protocol), []).append((run, result))
-    for (data, ipc, net, protocol), members in groups.items():
-        first = members[0][1]
-        rows = [_row(run, result, net, None if result is first else first) for run, result in members]
-        title = f"{data}, {ipc} image{'s' if ipc != '1' else ''} per class, {net}, protocol {protocol}"
-        yield Comparison(title, rows, _src(bars_png(_bars(members, net))))
+                group = (_heading(run, result, net, protocol), _conditions(run, result))
+                groups.setdefault(group, []).append((run, result, net))
+    titles = [title for title, _ in groups]
+    for (title, conditions), members in groups.items():
+        shown = title if titles.count(title) == 1 else f"{title} ({conditions})"
+        rows = [_row(*member, None if number == 0 else members[0][1]) for number, member in enumerate(members)]
+        yield Comparison(shown, rows, _src(bars_png(_bars(members))))
+
+
+def _heading(run: Run, result: Mapping[str, Any], net: str, protocol: str) -> str:
+    ipc, data = result["ipc"], run.distilled.meta.get("data", "unnamed data")
+    return f"{data}, {ipc} image{'s' if ipc != 1 else ''} per class, {net}, protocol {protocol}"
+
+
+def _conditions(run: Run, result: Mapping[str, Any]) -> str:
+    """Short hashes of the data and the protocol settings of an evaluation: names alone may stand for several."""
+    settings = result.get("settings", {})
+    data = [settings.get("fingerprint", run.distilled.meta.get("fingerprint")), settings.get("test_fingerprint")]
+    data_hash, protocol_hash = (_short(content) for content in (data, result.get("protocol_settings")))
+    return f"data {data_hash}, settings {protocol_hash}"
+
+
+def _short(content: object) -> str:
+    return sha256(canonical_json(content).encode())[:8]
 
 
 def _row(run: Run, result: Mapping[str, Any], net: str, first: Mapping[str, Any] | None) -> Row:
@@ -102,12 +119,12 @@ def _row(run: Run, result: Mapping[str, Any], net: str, first: Mapping[str, Any]
     }
 
 
-def _bars(members: Sequence[tuple[Run, Mapping[str, Any]]], net: str) -> list[Bar]:
+def _bars(members: Sequence[tuple[Run, Mapping[str, Any], str]]) -> list[Bar]:
     """Random subsets first, then every run, then the full data; references that agree are drawn once."""
     bars: list[Bar] = []
     order = (("random",), ("random_same_bytes",), ("distilled", "distilled_hard"), ("full",))
     for columns in order:
-        for run, result in members:
+        for run, result, net in members:
             for column in (name for name in columns if result["nets"][net].get(name)):
                 score = result["nets"][net][column]
                 bars.append(Bar(_bar_label(run, column), column, score["mean"], score["std"]))

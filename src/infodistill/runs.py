@@ -10,9 +10,8 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, cast
 
-from infodistill.artefact import results_of
+from infodistill.artefact import log_of, measure_of, results_of
 from infodistill.distilled import Distilled, load
-from infodistill.serialise import read_object
 
 QUANTITIES = ("values", "weights", "norms")
 """What a line of metrics.jsonl holds for every term."""
@@ -54,12 +53,12 @@ def read_run(folder: Path, label: str | None = None) -> Run:
 
     Raises:
         FileNotFoundError: it holds no artefact.
-        ValueError: the artefact is damaged.
+        ValueError: the artefact is damaged, or its log, results or measures are not those that were recorded.
     """
     distilled = load(folder)
-    measure = read_object(folder / "measure.json") if (folder / "measure.json").is_file() else None
+    metrics = read_metrics((log_of(folder) or b"").decode("utf-8", "replace"))
     name = label or str(distilled.meta.get("label") or folder.resolve().name)
-    return Run(name, distilled, read_metrics(folder / "metrics.jsonl"), results_of(folder), measure)
+    return Run(name, distilled, metrics, results_of(folder), measure_of(folder))
 
 
 def read_runs(folders: Sequence[Path]) -> list[Run]:
@@ -72,15 +71,13 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     ]
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl; a last line cut by a crash is ignored, a missing file is no lines.
+def read_metrics(log: str) -> list[dict[str, Any]]:
+    """The lines of a metrics.jsonl; a last line cut by a crash is ignored.
 
     A step that appears twice (a run that was resumed) counts once, as logged last.
     """
-    if not path.is_file():
-        return []
     by_step: dict[float, dict[str, Any]] = {}
-    for text in path.read_text(encoding="utf-8").splitlines():
+    for text in log.splitlines():
         try:
             line = cast("dict[str, Any]", json.loads(text))
             by_step[float(line["step"])] = line
