@@ -63,6 +63,8 @@ def test_killed_runs_end_in_the_same_bytes(tmp_path: Path, compiled: bool) -> No
         wait_for(process, cut / "alive")
         time.sleep(pause)
         kill(process)
+    for left in cut.glob(".*.partial"):  # one of the three kills may have met a write too
+        left.unlink()
     process = start(cut, compiled, STEPS - 2, cells)
     wait_for(process, cut / ".*.partial", len(cells))
     kill(process)
