@@ -189,12 +189,6 @@ def record_measure(folder: str | Path, facts: Mapping[str, Any]) -> None:
     seal(path, written=(MEASURE,))
 
 
-def unrecorded_measure(folder: Path) -> dict[str, Any] | None:
-    """The content of a measure.json that was written beside the artefact and not recorded yet, or None."""
-    found = read_object(folder / MEASURE) if (folder / MEASURE).is_file() else None
-    return found if found is not None and STAMP not in found else None
-
-
 def _findings(folder: Path, name: str) -> dict[str, Any] | None:
     """The verified content of a JSON companion, None where none was recorded or it is gone."""
     wanted = recorded(folder, name)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from infodistill import jobs, nets
-from infodistill.artefact import record_measure, seal, unrecorded_measure
+from infodistill.artefact import seal
 from infodistill.compute import resolve
 from infodistill.conduct import Say, quiet
 from infodistill.data import load_data
@@ -85,13 +85,11 @@ def evaluated(
 
 
 def refresh_report(folder: Path) -> Path:
-    """Write the folder's own report again and take it into the artefact's hashes, and new measures with it.
+    """Write the folder's own report again and take it into the artefact's hashes.
 
     Raises:
         ValueError: results, measures or the log there are not those that were recorded.
     """
-    if (facts := unrecorded_measure(folder)) is not None:
-        record_measure(folder, facts)
     page = report([folder], folder)
     seal(folder, written=(page.name,))
     return page

@@ -70,8 +70,8 @@ def _recipe(meta: Any, name: str) -> Recipe:
 
 
 def _store(folder: Path, facts: dict[str, Any]) -> None:
+    from infodistill.artefact import record_measure
     from infodistill.assessing import refresh_report
-    from infodistill.serialise import pretty_json, write_bytes
 
-    write_bytes(folder / "measure.json", pretty_json(facts))
+    record_measure(folder, facts)
     refresh_report(folder)
