@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from infodistill.compute import View
+from infodistill.seeding import stream
 from infodistill.types import Batch, Net, Source, ValueSpace, pixel_space
 
 
@@ -49,6 +50,11 @@ def batch(
     """A labelled batch, one-hot by default, in pixel space by default."""
     target = F.one_hot(y, classes).to(x.dtype) if target is None else target
     return Batch(x, y, target, space or pixel_space(x.shape[1]))
+
+
+def gaussian(*shape: int, owner: str, key: int = 0) -> Tensor:
+    """Standard normal float64 values, keyed by the owner's name."""
+    return torch.randn(*shape, generator=stream(key, owner), dtype=torch.float64)
 
 
 def class_clusters(seed: int, per_class: int, width: int, classes: int = 3) -> tuple[Tensor, Tensor]:
