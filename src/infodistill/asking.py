@@ -47,6 +47,8 @@ def requested(asked: Asked, resume_from: Path | None = None) -> Request:
         return replace(stored, recipe={**stored.recipe, **changes})
     if stored is not None and asked.data is None:
         raise ValueError("--resume takes --steps and nothing else, or all the flags the run was started with")
+    if asked.data is None and resume_from is not None:
+        raise ValueError(f"'{resume_from}' holds no run to resume: start one with --data")
     if asked.data is None:
         raise ValueError("--data is missing: name a data set (digits) or give a folder of class folders")
     if asked.validate is not None and not 0 < asked.validate < 1:

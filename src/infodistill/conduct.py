@@ -127,6 +127,9 @@ def _choices(prepared: Prepared, folder: Path) -> tuple[dict[str, Strength], Map
 def _announce(prepared: Prepared) -> None:
     recipe, real, say = prepared.recipe, prepared.real, prepared.say
     say(f"data: {real.name}, {len(real)} images {real.shape}, {real.num_classes} classes")
+    for note in ("size", "skipped_corrupt"):
+        if real.notes.get(note):
+            say(f"data: {note.replace('_', ' ')}: {real.notes[note]}")
     name = prepared.request.recipe_name
     say(f"recipe: {name} ({recipe.method}, {recipe.ipc} per class, {recipe.net}, {recipe.steps} steps)")
     for name, strengths in prepared.grid.items():

@@ -14,7 +14,7 @@ def teachers(
     data: Annotated[str, typer.Option(help="The data to train on, as for distill.")],
     method: Annotated[str, typer.Option(help="Whose recipe gives the settings, if no recipe is named.")] = "dm",
     ipc: Annotated[int | None, typer.Option(help="Which of the recipes.")] = None,
-    recipe: Annotated[str | None, typer.Option(help="The recipe whose [teachers] are trained.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="The recipe whose teachers are trained.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Change a key: --set teachers.count=20.")] = None,
     size: Annotated[int | None, typer.Option(help="Resize images of a folder to this many pixels.")] = None,
     skip_corrupt: Annotated[
