@@ -140,7 +140,8 @@ class _Job:
         """Fingerprint of what the factory builds: two networks of one name are never mixed up."""
         module = self.build(0)
         shapes = [(name, tuple(value.shape)) for name, value in module.state_dict().items()]
-        return sha256(f"{module!r}{shapes}".encode())[:16]
+        law = getattr(getattr(module, "law", None), "__name__", "")  # how its weights are drawn
+        return sha256(f"{module!r}{shapes}{law}".encode())[:16]
 
     def build(self, seed: int) -> Net:
         """A fresh network whose weights depend on the seed alone."""

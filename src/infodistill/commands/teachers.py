@@ -53,4 +53,5 @@ def teachers(
         show(told)
     else:
         listed = " ".join(f"{100 * accuracy:.1f}" for accuracy in pool.accuracies)
-        print(f"{told['count']} teachers {told['net']}, test accuracy in %: {listed}\nkept in {ready.cache}/teachers")
+        print(f"{told['count']} teachers {told['net']}, training accuracy in %: {listed}")
+        print(f"kept in {ready.cache}/teachers")
