@@ -5,6 +5,7 @@ A method is Terms x Source x SyntheticSet x RealData x Augment. This file names 
 
 from __future__ import annotations
 
+import enum
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,19 +13,25 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast, runtime
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 if TYPE_CHECKING:
     from infodistill.compute import Policy
+    from infodistill.whitening import Whitening
 
 T = TypeVar("T", covariant=True)
 
 
 @dataclass(frozen=True)
 class ValueSpace:
-    """The coordinates images are written in: value = (pixel - mean) / std per channel, pixel in [0, 1]."""
+    """The coordinates images are written in: value = whiten((pixel - mean) / std), pixel in [0, 1].
+
+    mean and std count per channel; `whitening` (ZCA) mixes all pixels of an image, None leaves them.
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    whitening: Whitening | None = None
 
     def __post_init__(self) -> None:
         if len(self.mean) != len(self.std) or not self.mean:
@@ -35,12 +42,14 @@ class ValueSpace:
     def from_pixels(self, pixels: Tensor) -> Tensor:
         """Map [0, 1] pixels (n, c, h, w) into this space."""
         mean, std = self._constants(pixels)
-        return (pixels - mean) / std
+        values = (pixels - mean) / std
+        return values if self.whitening is None else self.whitening.apply(values)
 
     def to_pixels(self, x: Tensor) -> Tensor:
         """Map values of this space (n, c, h, w) back to [0, 1] pixels; the exact inverse up to rounding."""
         mean, std = self._constants(x)
-        return x * std + mean
+        values = x if self.whitening is None else self.whitening.invert(x)
+        return values * std + mean
 
     def _constants(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if x.shape[1] != len(self.mean):
@@ -60,11 +69,20 @@ def convert(x: Tensor, source: ValueSpace, target: ValueSpace | None) -> Tensor:
     return target.from_pixels(source.to_pixels(x))
 
 
+class LabelKind(enum.Enum):
+    """What the rows of a target are. Logits are a way of storing probabilities and never reach a batch."""
+
+    PROBABILITIES = "probabilities"
+    """Rows on the simplex: one-hot, soft or learned; networks are trained by cross-entropy."""
+    SCORES = "scores"
+    """Centred regression targets (FRePo): networks are trained by squared error."""
+
+
 @dataclass(frozen=True)
 class Batch:
     """Labelled images. `y` is what information terms condition on, `target` what networks are trained towards.
 
-    Shapes: x (n, c, h, w) float in `space`; y (n,) int64; target (n, k) rows on the simplex (one-hot, soft or learned).
+    Shapes: x (n, c, h, w) float in `space`; y (n,) int64; target (n, k) rows of `kind` (on the simplex by default).
     `noise` is the diffusion level sigma per row, (n,), or None for clean images.
     Batches a driver makes are class-major with the same number of rows for every class it holds.
     """
@@ -74,18 +92,25 @@ class Batch:
     target: Tensor
     space: ValueSpace
     noise: Tensor | None = None
+    kind: LabelKind = LabelKind.PROBABILITIES
 
     def __len__(self) -> int:
         return len(self.y)
 
     def rows(self, index: Tensor) -> Batch:
         noise = None if self.noise is None else self.noise[index]
-        return Batch(self.x[index], self.y[index], self.target[index], self.space, noise)
+        return Batch(self.x[index], self.y[index], self.target[index], self.space, noise, self.kind)
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on a device; itself where it is there."""
         device, noise = torch.device(device), None if self.noise is None else self.noise.to(device)
-        return Batch(self.x.to(device), self.y.to(device), self.target.to(device), self.space, noise)
+        return Batch(self.x.to(device), self.y.to(device), self.target.to(device), self.space, noise, self.kind)
+
+    def membership(self) -> Tensor:
+        """(n, k) class membership on the simplex: the targets, or one-hot `y` where targets are regression scores."""
+        if self.kind is LabelKind.PROBABILITIES:
+            return self.target
+        return one_hot(self.y, self.target.shape[1]).to(self.target)
 
     def detach(self) -> Batch:
         return replace(self, x=self.x.detach(), target=self.target.detach())

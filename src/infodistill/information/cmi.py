@@ -190,7 +190,7 @@ def _distribution(teachers: Source[View], feature: Feature, temperature: float, 
 
 
 def _membership(syn: Batch) -> Tensor:
-    return syn.target.to(torch.promote_types(syn.x.dtype, torch.float32))
+    return syn.membership().to(torch.promote_types(syn.x.dtype, torch.float32))
 
 
 def _class_divergence(p: Tensor, membership: Tensor) -> Tensor:
