@@ -28,7 +28,6 @@ def test_round_trip_is_bitwise(tmp_path: Path) -> None:
         NAMES,
         soft_labels=soft.soft_labels,
         scalars={"rate": torch.tensor(0.02)},
-        whitening={"mean": torch.arange(3.0)},
         plan=plan,
         meta={"data": "toys", "recipe": {"steps": 10, "lr": 0.1}, "protocol": "quick", "seed": 3},
     )
@@ -36,7 +35,6 @@ def test_round_trip_is_bitwise(tmp_path: Path) -> None:
     assert torch.equal(back.images, whole.images) and torch.equal(back.y, whole.y)
     assert back.soft_labels is not None and torch.equal(back.soft_labels, soft.target())
     assert torch.equal(back.scalars["rate"], whole.scalars["rate"])
-    assert torch.equal(back.whitening["mean"], whole.whitening["mean"])
     assert (back.space, back.class_names, back.plan) == (SPACE, NAMES, plan)
     assert {k: back.meta[k] for k in whole.meta} == whole.meta
     again = back.save(tmp_path / "again")

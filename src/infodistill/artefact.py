@@ -39,7 +39,7 @@ from infodistill.manifest import (
 )
 from infodistill.pictures import grid_png
 from infodistill.serialise import pretty_json, read_object, sha256, write_bytes
-from infodistill.types import ValueSpace
+from infodistill.whitening import space_facts, space_from
 
 FINDINGS = (RESULTS, MEASURE, "report.html")
 """What is true of one set of tensors only."""
@@ -81,7 +81,8 @@ def _tensors(distilled: Distilled) -> dict[str, Tensor]:
     if distilled.soft_labels is not None:
         out["soft_labels"] = distilled.soft_labels
     out |= {f"scalars.{name}": value for name, value in distilled.scalars.items()}
-    out |= {f"whitening.{name}": value for name, value in distilled.whitening.items()}
+    whitening = distilled.space.whitening
+    out |= {} if whitening is None else {f"whitening.{name}": value for name, value in whitening.tensors().items()}
     return {name: value.detach().cpu().contiguous() for name, value in out.items()}
 
 
@@ -91,7 +92,7 @@ def _manifest(distilled: Distilled) -> dict[str, Any]:
         "classes": list(distilled.class_names),
         "ipc": distilled.ipc,
         "shape": list(distilled.shape),
-        "space": {"mean": list(distilled.space.mean), "std": list(distilled.space.std)},
+        "space": space_facts(distilled.space),
         "plan": [dict(phase) for phase in distilled.plan],
         "images_bytes": distilled.images_bytes,
         "labels_bytes": distilled.labels_bytes,
@@ -208,17 +209,15 @@ def versions() -> dict[str, str]:
 
 
 def _from_parts(tensors: Mapping[str, Tensor], manifest: Mapping[str, Any]) -> Distilled:
-    space = manifest["space"]
     known = ("images", "labels", "soft_labels")
     named = {name: value for name, value in tensors.items() if name not in known}
     return Distilled(
         tensors["images"],
         tensors["labels"],
-        ValueSpace(tuple(space["mean"]), tuple(space["std"])),
+        space_from(manifest["space"], _named(named, "whitening.")),
         tuple(manifest["classes"]),
         soft_labels=tensors.get("soft_labels"),
         scalars=_named(named, "scalars."),
-        whitening=_named(named, "whitening."),
         plan=tuple(manifest["plan"]),
         meta={k: v for k, v in manifest.items() if k not in _RESERVED or k == "versions"},
     )

@@ -11,6 +11,7 @@ from infodistill.distilled import Distilled
 from infodistill.pictures import grid_caption
 from infodistill.result import COLUMNS
 from infodistill.serialise import safe_name
+from infodistill.types import ValueSpace
 
 LOADER = """\
 import json
@@ -26,8 +27,10 @@ tensors = load_file(folder / "distilled.safetensors")
 targets = tensors.get("soft_labels", tensors["labels"])  # cross_entropy takes either
 dataset = TensorDataset(tensors["images"], targets)
 mean, std = (torch.tensor(about["space"][name]).view(-1, 1, 1) for name in ("mean", "std"))
+zca = tensors.get("whitening.matrix")  # None: the images are not whitened
 def prepare(pixels):  # real images (n, c, h, w) in [0, 1] -> what a network trained on `dataset` expects
-    return (pixels - mean) / std
+    x = (pixels - mean) / std
+    return x if zca is None else ((x - tensors["whitening.mean"]).flatten(1) @ zca).view_as(x)
 """
 """Plain PyTorch; executed by a test."""
 
@@ -78,7 +81,7 @@ def _facts(distilled: Distilled) -> str:
         "Seed": meta.get("seed"),
         "Images": f"{len(distilled)} × {c}×{h}×{w} float32, {distilled.images_bytes:,} bytes",
         "Labels": f"{'soft' if distilled.soft_labels is not None else 'hard'}, {distilled.labels_bytes:,} bytes",
-        "Value space": f"(pixel − mean) / std, mean {_numbers(space.mean)}, std {_numbers(space.std)}",
+        "Value space": f"(pixel − mean) / std, mean {_numbers(space.mean)}, std {_numbers(space.std)}{_zca(space)}",
         "Classes, in label order": ", ".join(distilled.class_names),
         "Evaluation protocol": protocol.get("name") if isinstance(protocol, Mapping) else protocol,
         "Made with": ", ".join(f"{k} {v}" for k, v in dict(meta.get("versions", {})).items()) or None,
@@ -116,6 +119,12 @@ def _notes(distilled: Distilled) -> str:
         "- Privacy: distilled images can show recognisable content of the source data.\n"
         "- `distilled.json` holds every setting and the sha256 of every file.\n"
     )
+
+
+def _zca(space: ValueSpace) -> str:
+    if space.whitening is None:
+        return ""
+    return f"; then ZCA-whitened, eps {space.whitening.eps:g}, sha256 {space.whitening.digest[:12]}…"
 
 
 def _numbers(values: tuple[float, ...]) -> str:

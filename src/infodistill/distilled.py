@@ -36,11 +36,10 @@ class Distilled:
     Args:
         images: (n, c, h, w) float32 in `space`: what a network is fed.
         y: (n,) int64 classes, positions in `class_names`.
-        space: value space of the images; test images must be brought into it.
+        space: value space of the images, a whitening included; test images must be brought into it.
         class_names: the classes in order.
         soft_labels: (n, k) rows on the simplex, or None when `y` is all there is.
         scalars: learned scalars (a step size).
-        whitening: tensors of a whitening transform, when the images are whitened.
         plan: phases {rows, rates, epochs | steps} a training on this set replays in order, see `protocols.phases`.
         meta: JSON-able provenance: data, fingerprint, method, recipe, protocol (a dict or a name), seed, steps,
             seconds, net, policy, license, notes.
@@ -52,7 +51,6 @@ class Distilled:
     class_names: tuple[str, ...]
     soft_labels: Tensor | None = None
     scalars: Mapping[str, Tensor] = field(default_factory=_empty)
-    whitening: Mapping[str, Tensor] = field(default_factory=_empty)
     plan: tuple[Mapping[str, Any], ...] = (ALL_ROWS,)
     meta: Mapping[str, Any] = field(default_factory=_empty)
 
@@ -72,6 +70,8 @@ class Distilled:
             raise ValueError(f"a phase of the plan must be a mapping, got {odd[0]!r:.80}")
         if self.images.shape[1] != len(self.space.mean):
             raise ValueError(f"the value space has {len(self.space.mean)} channels, the images {self.images.shape[1]}")
+        if self.space.whitening is not None and self.space.whitening.shape != self.shape:
+            raise ValueError(f"the whitening is for images {self.space.whitening.shape}, the set has {self.shape}")
         if not torch.isfinite(self.images).all():
             raise ValueError("the images hold values that are not finite numbers")
 

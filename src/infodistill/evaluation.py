@@ -27,6 +27,7 @@ from infodistill.seeding import build_seeded, key, stream
 from infodistill.serialise import sha256
 from infodistill.training import Fit, accuracy, fit
 from infodistill.types import Net, NetFactory, Rows, ValueSpace
+from infodistill.whitening import in_space
 
 Progress = Callable[[str, int, int], None]
 """progress(what, done, total): epochs done for one network, called after every epoch."""
@@ -51,7 +52,7 @@ def evaluate(
 
     Everything is keyed: the same call gives the same numbers, and two sets evaluated with the same seeds see the same
     initial networks (a paired comparison). Several sets (one method from several seeds) share the columns: the mean is
-    over sets x networks. Images and test data meet in the value space of the set.
+    over sets x networks. Images and test data meet in the value space of the set, and references are whitened as it is.
 
     Args:
         distilled: the set, or several sets of the same classes, images per class and protocol.
@@ -124,13 +125,14 @@ class _Job:
     def key(self, kind: str) -> dict[str, Any]:
         """Everything a reference accuracy depends on."""
         how = {name: value for name, value in self.protocol.as_dict().items() if name not in ("name", "note")}
+        space = self.real.space
         return {
             "kind": kind,
             "net": self.net,
             "architecture": self.architecture,
             "data": self.real.fingerprint,
             "test": self.test.fingerprint,
-            "space": [list(self.real.space.mean), list(self.real.space.std)],
+            "space": [list(space.mean), list(space.std), *([space.whitening.digest] if space.whitening else [])],
             "protocol": how,
             "precision": self.policy.precision,
         }
@@ -167,8 +169,10 @@ def _job(
         distilled.check(real)
         if distilled.ipc != sets[0].ipc:
             raise ValueError(f"sets of {sets[0].ipc} and {distilled.ipc} images per class cannot share a column")
-    how = policy or Policy()
-    there = real.to(how.device)
+        if distilled.space.whitening != sets[0].space.whitening:
+            raise ValueError("sets of which one is whitened, or whitened otherwise, cannot share a column")
+    how, space = policy or Policy(), sets[0].space
+    there = (real if real.space.whitening == space.whitening else in_space(real, space)).to(how.device)
     if there.test is None:
         raise ValueError(f"the data '{real.name}' has no test part to evaluate on")
     return _Job(there, there.test, protocol, tuple(seeds), how)

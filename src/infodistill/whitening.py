@@ -184,15 +184,9 @@ def _sums(real: RealData, d: int) -> tuple[Tensor, Tensor]:
 
 def whitened(real: RealData, eps: float = 0.1) -> RealData:
     """The same data, and its `.test`, delivered whitened: mean 0 and std 1 (as published), fitted on `real` alone."""
-    space = ValueSpace(*_plain(real), fit_whitening(real, eps))
-    return in_space(
-        real, space, {"space": f"[0, 1] pixels, ZCA-whitened with eps {eps:g}, fitted on {len(real)} images"}
-    )
-
-
-def _plain(real: RealData) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    plain = pixel_space(real.shape[0])
-    return plain.mean, plain.std
+    space = replace(pixel_space(real.shape[0]), whitening=fit_whitening(real, eps))
+    fitted = f"[0, 1] pixels, ZCA-whitened with eps {eps:g}, fitted on {len(real)} images"
+    return in_space(real, space, {"space": fitted})
 
 
 def in_space(real: RealData, space: ValueSpace, notes: Mapping[str, Any] | None = None) -> RealData:
@@ -220,8 +214,8 @@ def space_from(facts: Mapping[str, Any], whitening: Whitening | Tensors | None) 
     Raises:
         ValueError: the facts name a whitening and another one, or none, is at hand; or tensors no fact speaks of.
     """
-    told: Mapping[str, Any] | None = facts.get("whitening")
     mean, std = tuple(facts["mean"]), tuple(facts["std"])
+    told: Mapping[str, Any] | None = facts.get("whitening")
     if told is None:
         if whitening and not isinstance(whitening, Whitening):
             raise ValueError("there are tensors of a whitening, but the manifest does not say that images are whitened")

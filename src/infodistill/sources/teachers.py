@@ -20,7 +20,8 @@ from infodistill.nets.initialise import initialise
 from infodistill.real import RealData
 from infodistill.seeding import key, stream
 from infodistill.training import Fit, accuracy, fit
-from infodistill.types import Net, NetFactory, Source, ValueSpace
+from infodistill.types import Net, NetFactory, Source
+from infodistill.whitening import space_facts, space_from
 
 FORMAT = 2
 Told = Callable[[str, int, int], None]
@@ -179,7 +180,7 @@ def _save(folder: Path, index: int, view: View, real: RealData) -> None:
     told = {
         "format": FORMAT,
         "class_names": list(real.class_names),
-        "space": asdict(real.space),
+        "space": space_facts(real.space),
         "fingerprint": real.fingerprint,
         "shape": list(real.shape),
         "epochs": view.age,
@@ -205,7 +206,8 @@ def load_teacher(described: Path, factory: NetFactory, real: RealData) -> View:
     """A stored network, checked against the data it is to look at.
 
     Raises:
-        ValueError: its class names are not those of `real`, in that order, or its weights do not fit the network.
+        ValueError: its class names are not those of `real`, in that order, its weights do not fit the network, or it
+            was trained on whitened images and `real` is not whitened the same way.
     """
     told = json.loads(described.read_text())
     if tuple(told["class_names"]) != tuple(real.class_names):
@@ -218,5 +220,5 @@ def load_teacher(described: Path, factory: NetFactory, real: RealData) -> View:
         module.load_state_dict(load_file(described.with_suffix(".safetensors")))
     except (RuntimeError, OSError, SafetensorError) as error:
         raise ValueError(f"teacher {described.with_suffix('.safetensors')} cannot be read: {error}") from error
-    space = ValueSpace(tuple(told["space"]["mean"]), tuple(told["space"]["std"]))
+    space = space_from(told["space"], real.space.whitening)
     return View.own(module.requires_grad_(False).eval(), space=space, age=told["epochs"], accuracy=told["accuracy"])
