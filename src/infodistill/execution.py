@@ -125,7 +125,7 @@ def compiled_stages(kind: type[Net], threads: int) -> Callable[..., list[Tensor]
 
 
 @contextmanager
-def _compiling() -> Generator[None]:
+def compiling() -> Generator[None]:
     """What compiled code needs around it, at its first call and later."""
     # Terms share a graph, so its backward may run several times and must not write into what the forward saved. PyTorch
     # 2.13 asks for this setting again during backward: it has to stay.
@@ -144,7 +144,7 @@ def _raw(module: Net, params: Mapping[str, Tensor] | None, x: Tensor, keep: Keep
             return _stages(_Stages(module), params, x, keep)
         # Convolutions on channels_last images skip the reorder to and from oneDNN's blocked layout.
         x = x.contiguous(memory_format=torch.channels_last)
-        with _compiling():
+        with compiling():
             run = compiled_stages(type(module), torch.get_num_threads())
             return run(_Stages(module), params, x, keep)
 
