@@ -124,7 +124,8 @@ def _notes(distilled: Distilled) -> str:
 def _zca(space: ValueSpace) -> str:
     if space.whitening is None:
         return ""
-    return f"; then ZCA-whitened, eps {space.whitening.eps:g}, sha256 {space.whitening.digest[:12]}…"
+    eps, digest, count = space.whitening.eps, space.whitening.digest, space.whitening.matrix.numel()
+    return f"; then ZCA-whitened, eps {eps:g}, sha256 {digest[:12]}…, its matrix of {4 * count:,} bytes counted nowhere"
 
 
 def _numbers(values: tuple[float, ...]) -> str:

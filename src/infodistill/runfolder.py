@@ -21,6 +21,7 @@ from infodistill.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.distillation import Distillation, Progress
 from infodistill.files import write_atomically
 from infodistill.progress import Tell
+from infodistill.whitening import space_facts
 
 REQUEST, CHECKPOINT, METRICS = "run.json", "checkpoint", "metrics.jsonl"
 SAVE_EVERY = 60.0  # seconds
@@ -151,8 +152,8 @@ def follow(
 
 
 def _save(job: Distillation, path: Path, seconds: float) -> None:
-    state = {"job": job.state_dict(), "seconds": seconds, "data": job.real.fingerprint}
-    save_checkpoint(path, state)
+    told = {"data": job.real.fingerprint, "space": space_facts(job.real.space)}
+    save_checkpoint(path, {"job": job.state_dict(), "seconds": seconds, **told})
 
 
 def _restore(job: Distillation, path: Path) -> float:
@@ -161,6 +162,8 @@ def _restore(job: Distillation, path: Path) -> float:
     state = load_checkpoint(path)
     if state["data"] != job.real.fingerprint:
         raise ValueError(f"the data has changed since the checkpoint {path} was written: its fingerprint is another")
+    if (then := state.get("space", now := space_facts(job.real.space))) != now:
+        raise ValueError(f"the checkpoint {path} belongs to the value space {then}, the data is now in {now}")
     job.load_state_dict(state["job"])
     if job.policy.threads is not None:  # another number of threads adds in another order
         torch.set_num_threads(job.policy.threads)
