@@ -17,7 +17,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 from infodistill.compute import Policy, is_out_of_memory
 from infodistill.distilled import Distilled
 from infodistill.looks import Looks
-from infodistill.objective import Classes, Progress, Slope, measure, require_finite, total_norm, weighted_sum
+from infodistill.objective import Classes, Progress, Slope, measure, of_rows, require_finite, total_norm, weighted_sum
 from infodistill.real import RealData
 from infodistill.state import Stateful, find_parts
 from infodistill.synthetic import SyntheticSet
@@ -214,7 +214,7 @@ class Distillation:
         ratios = {n: e.weight for n, e in active.items() if isinstance(e.weight, Ratio) and e.weight.due(self.step)}
         if ratios:
             fixed = {n: slope for n, slope in slopes.items() if not isinstance(active[n].weight, Ratio)}
-            base = total_norm(weighted_sum(fixed, {n: active[n].at(self.step) for n in fixed}))
+            base = total_norm(of_rows(weighted_sum(fixed, {n: active[n].at(self.step) for n in fixed})))
             for name, ratio in ratios.items():
                 ratio.measure(base, slopes[name].norm)
         return {name: entry.at(self.step) for name, entry in active.items()}

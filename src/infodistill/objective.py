@@ -63,8 +63,17 @@ class Slope:
 
     @property
     def norm(self) -> Tensor:
-        """Euclidean norm of the gradient over all stored tensors."""
-        return total_norm(self.grads)
+        """Euclidean norm of the gradient over what is stored; see `of_rows`."""
+        return total_norm(of_rows(self.grads))
+
+
+def of_rows(grads: Sequence[Tensor]) -> list[Tensor]:
+    """The gradients of images, factors and labels; those of learning rates (of one dimension or none) are left out.
+
+    A rate's derivative has another unit and can be larger by orders of magnitude (trajectory matching), so that a ratio
+    of norms over all tensors would compare nothing. A set that learns rates alone keeps them.
+    """
+    return [grad for grad in grads if grad.dim() > 1] or list(grads)
 
 
 def total_norm(grads: Sequence[Tensor]) -> Tensor:
