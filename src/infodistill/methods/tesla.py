@@ -1,0 +1,26 @@
+"""Scaling up dataset distillation to ImageNet-1K with constant memory (TESLA; Cui et al., ICML 2023), arXiv:2211.10586.
+
+MTT's loss with a gradient that takes every theta_i of the student as a constant:
+
+    dL/dX_i = (2 / D) d/dX_i < beta (theta*_{t+M} - theta*_t) + beta^2 G, g_i >
+    G = sum_i g_i,   D = |theta*_t - theta*_{t+M}|^2
+
+The paper presents it as MTT's gradient in constant memory. It is a truncation: the paths theta_i <- earlier batches,
+factors (I - beta H), are missing, and the error grows with beta N (`docs/methods/tesla.md` has the measured table). The
+exact gradient (`unroll.sweep`, the default of `mtt`) has the same memory: use this to reproduce TESLA, not to save memory.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from infodistill.methods.mtt import mtt
+from infodistill.unroll import tesla as tesla_gradient
+
+tesla = partial(mtt, unroll=tesla_gradient)
+"""`mtt` with TESLA's gradient.
+
+Differs: the released code multiplies a tuple by 2 where the gradient was meant, so its image gradients are half of the
+formula's; its image learning rates do here what half of them do there. Its soft-label assignment from the target
+parameters is `teacher_labels` of DATM's kind and is not part of this function.
+"""
