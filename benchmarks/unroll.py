@@ -4,7 +4,7 @@
     python benchmarks/unroll.py --steps 10 --rounds 5 --no-memory
 
 ConvNet-3 of width 128, 100 images (10 a class) of 3x32x32 in every student step, DSA. Images are CIFAR-10 (JPEG) from
-$INFODISTILL_DATA, else the bundled digits enlarged. Columns: published (kept graph, eager float32), eager (the sweep, not
+$INFODISTILL_DATA, else the bundled digits enlarged. Columns: published (kept graph, eager float32), eager (sweep, not
 compiled), float32 and bf16 (the sweep, compiled); interleaved in one process, medians of ratios. Peak memory is that of
 processes of their own, above the same process before its first step.
 """

@@ -7,7 +7,7 @@ MTT's loss with a gradient that takes every theta_i of the student as a constant
 
 The paper presents it as MTT's gradient in constant memory. It is a truncation: the paths theta_i <- earlier batches,
 factors (I - beta H), are missing, and the error grows with beta N (`docs/methods/tesla.md` has the measured table). The
-exact gradient (`unroll.sweep`, the default of `mtt`) has the same memory: use this to reproduce TESLA, not to save memory.
+exact gradient (`unroll.sweep`, the default of `mtt`) has the same memory: use this to reproduce TESLA only.
 """
 
 from __future__ import annotations
