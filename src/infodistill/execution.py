@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 
+from infodistill.descent import Loss, cross_entropy_rows
 from infodistill.policy import Policy
 from infodistill.types import Net
 
@@ -56,26 +57,33 @@ def head(module: Net, params: Mapping[str, Tensor] | None, feature: Tensor) -> T
     return module.head(feature) if params is None else functional_call(_Head(module), _inner(params), (feature,))
 
 
-def backward(module: Net, x: Tensor, target: Tensor, policy: Policy) -> Tensor:
-    """Add the gradient of (1/n) sum_i -sum_k target_ik log p_ik to `.grad` of the parameters; the detached loss, ().
+def backward(module: Net, x: Tensor, target: Tensor, policy: Policy, loss_rows: Loss = cross_entropy_rows) -> Tensor:
+    """Add the gradient of (1/n) sum_i loss_rows(outputs, target)_i to `.grad` of the parameters; the detached loss, ().
 
     Shapes: x (n, c, h, w), target (n, k). Runs in the policy's chunks and precision on float32 master weights.
     """
     total = x.new_zeros(())
     rows = chunk_rows(module, x, policy)
     for part, wanted in zip(x.split(rows), target.split(rows), strict=True):
-        loss = chunk_loss(module, None, part, wanted, rows=rows, policy=policy) / len(x)
+        loss = chunk_loss(module, None, part, wanted, rows=rows, policy=policy, loss_rows=loss_rows) / len(x)
         loss.backward()
         total += loss.detach()
     return total
 
 
 def chunk_loss(
-    module: Net, params: Mapping[str, Tensor] | None, x: Tensor, target: Tensor, *, rows: int, policy: Policy
+    module: Net,
+    params: Mapping[str, Tensor] | None,
+    x: Tensor,
+    target: Tensor,
+    *,
+    rows: int,
+    policy: Policy,
+    loss_rows: Loss = cross_entropy_rows,
 ) -> Tensor:
-    """Sum over one chunk of -sum_k target_ik log p_ik, (); compiled, the chunk is filled up to `rows` with zeros."""
+    """Sum over one chunk of the loss of its rows, (); compiled, the chunk is filled up to `rows` with zeros."""
     feature = stages(module, params, padded(x, rows, policy), (-1,), policy)[0][: len(x)]
-    return -(target * head(module, params, feature).log_softmax(1)).sum()
+    return loss_rows(head(module, params, feature), target).sum()
 
 
 def chunk_rows(module: nn.Module, x: Tensor, policy: Policy) -> int:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from infodistill.compute import Policy, View, backward
+from infodistill.descent import Descend, Loss, Optimiser, cross_entropy_rows, plain_step, sgd
 from infodistill.types import Augment, Batch, Net, Rows, ValueSpace, convert
 
 
@@ -21,10 +22,12 @@ def constant(epoch: int) -> float:
 
 @dataclass(frozen=True)
 class Fit:
-    """Hyper-parameters of one supervised training by SGD.
+    """Hyper-parameters of one supervised training.
 
     The learning rate of epoch e (counted from 0) is lr * decay(e). Before every epoch listed in `restarts` the momentum
     buffers are forgotten, which is what rebuilding the optimiser does. The last batch of an epoch may be smaller.
+    `loss`, `optimiser` and `descend` (see `infodistill.descent`) say what a row costs, what moves the weights, and what
+    one step is.
     """
 
     epochs: int
@@ -35,12 +38,21 @@ class Fit:
     decay: Callable[[int], float] = constant
     restarts: tuple[int, ...] = ()
     augment: Augment | None = None
+    loss: Loss = cross_entropy_rows
+    optimiser: Optimiser = sgd
+    descend: Descend = plain_step
 
     def __post_init__(self) -> None:
         if self.epochs < 0 or self.batch < 1:
             raise ValueError(f"epochs must be >= 0 and batch >= 1, got epochs {self.epochs} and batch {self.batch}")
         if self.lr < 0 or not 0 <= self.momentum < 1:
             raise ValueError(f"lr must be >= 0 and momentum in [0, 1), got lr {self.lr} and momentum {self.momentum}")
+
+    def rules(self) -> dict[str, str]:
+        """The loss, optimiser and step by name, where they are not the usual ones."""
+        usual = {"loss": cross_entropy_rows, "optimiser": sgd, "descend": plain_step}
+        chosen = {name: getattr(self, name) for name in usual}
+        return {name: getattr(rule, "__name__", repr(rule)) for name, rule in chosen.items() if rule != usual[name]}
 
 
 def fit(
@@ -53,7 +65,7 @@ def fit(
     space: ValueSpace | None = None,
     on_epoch: Callable[[int, float], None] | None = None,
 ) -> None:
-    """Train `module` in place on `data` by soft-target cross-entropy, -(1/b) sum_i sum_k target_ik log p_ik.
+    """Train `module` in place on `data`, by default by soft-target cross-entropy, -(1/b) sum_ik target_ik log p_ik.
 
     The order of every epoch and every augmentation record come from `generator`, one record row per image. Images are
     first expressed in `space` (the network's own; None keeps the space of the data), then augmented there.
@@ -63,7 +75,7 @@ def fit(
     """
     anchor, how = next(module.parameters()), policy or Policy()
     with trainable(module) as parameters:
-        optimiser = torch.optim.SGD(parameters, hyper.lr, hyper.momentum, weight_decay=hyper.weight_decay, fused=True)
+        optimiser = hyper.optimiser(parameters, hyper)
         for epoch in range(hyper.epochs):
             if epoch in hyper.restarts:
                 optimiser.state.clear()
@@ -71,9 +83,8 @@ def fit(
             total = anchor.new_zeros((), dtype=torch.float64)
             for index in torch.randperm(len(data), generator=generator).split(hyper.batch):
                 x, target = _inputs(data.rows(index), hyper.augment, generator, space=space, like=anchor)
-                optimiser.zero_grad(set_to_none=True)
-                total += backward(module, x, target, how).double() * len(index)
-                optimiser.step()
+                gradient = _Gradient(module, x, target, how, hyper.loss)
+                total += hyper.descend(optimiser, parameters, gradient).double() * len(index)
             _report(epoch, float(total) / len(data), on_epoch)
 
 
@@ -93,6 +104,21 @@ def accuracy(view: View, data: Rows, batch: int = 512) -> float:
     finally:
         module.train(was)
     return int(hits) / len(data)
+
+
+@dataclass(frozen=True)
+class _Gradient:
+    """The gradient of one batch, as often as a step asks for it."""
+
+    module: Net
+    x: Tensor
+    target: Tensor
+    policy: Policy
+    loss: Loss
+
+    def __call__(self) -> Tensor:
+        self.module.zero_grad(set_to_none=True)
+        return backward(self.module, self.x, self.target, self.policy, self.loss)
 
 
 @contextmanager

@@ -103,7 +103,7 @@ class Schooling:
         rates = [self.fit.decay(epoch) for epoch in range(self.fit.epochs)]
         law = getattr(module, "law", None)
         told = [str(module), getattr(law, "__name__", ""), str(real.shape), real.fingerprint, str(real.space)]
-        told += [str(fit), str(rates)]
+        told += [str(fit), str(rates), *(f"{name} {rule}" for name, rule in self.fit.rules().items())]
         return f"{key(*told, repr(self.fit.augment), self.seed, policy.precision, FORMAT):016x}"
 
 
