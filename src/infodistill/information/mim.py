@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -59,6 +60,30 @@ def pair_loss(
     return nce_loss(critic_logits(similarity, log_z=normaliser, log_noise=n.log()), positive, negative, n=n)
 
 
+@runtime_checkable
+class Decodes(Protocol):
+    """What `MIM.check` asks of a synthetic set."""
+
+    def batch(self) -> Batch: ...
+
+
+@runtime_checkable
+class Sight(Protocol):
+    """Stages of both streams of one step; the last of `keep` is the last stage there is."""
+
+    @property
+    def keep(self) -> tuple[int, ...]: ...
+    def syn(self, stages: tuple[int, ...], /) -> tuple[Tensor, ...]: ...
+    def real(self, stages: tuple[int, ...], /) -> tuple[Tensor, ...]: ...
+
+
+@runtime_checkable
+class Sights(Protocol):
+    """What MIM looks through: `Looks`, or the `StudentLooks` of an unrolled method."""
+
+    def look(self, syn: Batch, real: Batch, /) -> Sight: ...
+
+
 @dataclass(frozen=True)
 class MIM:
     """sum_k w_k L_NCE^k between the stages of the synthetic and the real batch, in nats; a cost.
@@ -80,7 +105,7 @@ class MIM:
         normaliser: log Z per stage; None takes it from the step's negatives.
     """
 
-    looks: Looks
+    looks: Sights
     heads: Source[Heads] | None = None
     temperature: float = 0.1
     layer_weights: LayerWeights = equal_weights
@@ -98,6 +123,18 @@ class MIM:
     def reads(self) -> tuple[int, ...] | None:
         """Stages a shared look should keep for this term; None for all."""
         return self.stages
+
+    def check(self, syn: Decodes) -> None:
+        """Refuse sets on which the term is constant.
+
+        Raises:
+            ValueError: fixed images, seen by networks that do not depend on the labels either.
+        """
+        if isinstance(self.looks, Looks) and not syn.batch().x.requires_grad:
+            raise ValueError(
+                "MIM has no gradient here: the images are fixed, and these looks read nothing else of the set; use "
+                "CMI, which reads learned labels, or a method whose networks are trained on the set (`ld`)"
+            )
 
     def __call__(self, syn: Batch, real: Batch) -> Tensor:
         look = self.looks.look(syn, real)
