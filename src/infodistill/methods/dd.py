@@ -126,7 +126,7 @@ def raw_rates(rate: float, steps: int) -> Tensor:
     """(steps,) values whose softplus is `rate`: log(expm1(rate))."""
     if not rate > 0:
         raise ValueError(f"the initial rate must be positive, got {rate}")
-    return torch.full((steps,), math.log(math.expm1(rate)))
+    return torch.full((steps,), rate + math.log(-math.expm1(-rate)))
 
 
 def dd(
