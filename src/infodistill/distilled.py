@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
-from infodistill.types import Batch, ValueSpace
+from infodistill.types import Batch, LabelKind, ValueSpace, require_simplex
 
 if TYPE_CHECKING:
     from infodistill.real import RealData
@@ -22,7 +22,6 @@ ALL_ROWS: Mapping[str, Any] = {"rows": None, "rates": None, "epochs": None}
 
 
 _INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
-_SIMPLEX_TOLERANCE = 1e-3
 
 
 def _empty() -> dict[str, Any]:
@@ -38,11 +37,13 @@ class Distilled:
         y: (n,) int64 classes, positions in `class_names`.
         space: value space of the images, a whitening included; test images must be brought into it.
         class_names: the classes in order.
-        soft_labels: (n, k) rows on the simplex, or None when `y` is all there is.
-        scalars: learned scalars (a step size).
+        soft_labels: (n, k) rows of `label_kind`, or None when `y` is all there is.
+        scalars: learned tensors that belong to no image (a step size).
         plan: phases {rows, rates, epochs | steps} a training on this set replays in order, see `protocols.phases`.
         meta: JSON-able provenance: data, fingerprint, method, recipe, protocol (a dict or a name), seed, steps,
             seconds, net, policy, license, notes.
+        factors: what the images were made of, where they are not stored as themselves; this is what their bytes count.
+        label_kind: what `soft_labels` are: probabilities, or regression scores to be trained by squared error.
     """
 
     images: Tensor
@@ -53,6 +54,8 @@ class Distilled:
     scalars: Mapping[str, Tensor] = field(default_factory=_empty)
     plan: tuple[Mapping[str, Any], ...] = (ALL_ROWS,)
     meta: Mapping[str, Any] = field(default_factory=_empty)
+    factors: Mapping[str, Tensor] = field(default_factory=_empty)
+    label_kind: LabelKind = LabelKind.PROBABILITIES
 
     def __post_init__(self) -> None:
         n, k = len(self.images), len(self.class_names)
@@ -62,10 +65,7 @@ class Distilled:
             raise ValueError(f"images must be floats and y integers, got {self.images.dtype} and {self.y.dtype}")
         if n == 0 or int(self.y.min()) < 0 or int(self.y.max()) >= k:
             raise ValueError(f"labels must lie in 0..{k - 1} (the {k} classes named) and there must be some")
-        if self.soft_labels is not None and self.soft_labels.shape != (n, k):
-            raise ValueError(f"soft labels must be {(n, k)}, got {_shape(self.soft_labels)}")
-        if self.soft_labels is not None:
-            _check_simplex(self.soft_labels)
+        _check_targets(self.soft_labels, self.label_kind, (n, k))
         if odd := [phase for phase in cast("tuple[object, ...]", self.plan) if not isinstance(phase, Mapping)]:
             raise ValueError(f"a phase of the plan must be a mapping, got {odd[0]!r:.80}")
         if self.images.shape[1] != len(self.space.mean):
@@ -94,27 +94,36 @@ class Distilled:
 
     @property
     def images_bytes(self) -> int:
-        """Bytes of the stored images: float32 values, no compression."""
-        return self.images.numel() * self.images.element_size()
+        """Bytes of the stored images, or of the factors they are made of: float32 values, no compression."""
+        return _bytes(self.factors) if self.factors else _bytes({"images": self.images})
 
     @property
     def labels_bytes(self) -> int:
         """Bytes of the labels as stored: 8 for each hard label (int64), plus the soft labels where there are any."""
         soft = self.soft_labels
-        return self.y.numel() * 8 + (0 if soft is None else soft.numel() * soft.element_size())
+        return self.y.numel() * 8 + (0 if soft is None else _bytes({"soft": soft}))
+
+    @property
+    def scalars_bytes(self) -> int:
+        """Bytes of what is learned beside images and labels."""
+        return _bytes(self.scalars)
 
     def target(self) -> Tensor:
-        """(n, k) rows on the simplex: the soft labels, or one-hot classes."""
+        """(n, k) rows of `label_kind`: the soft labels or scores, or one-hot classes."""
         if self.soft_labels is not None:
             return self.soft_labels.float()
         return F.one_hot(self.y, self.num_classes).float()
 
     def batch(self) -> Batch:
         """The whole set as one batch."""
-        return Batch(self.images, self.y, self.target(), self.space)
+        return Batch(self.images, self.y, self.target(), self.space, kind=self.label_kind)
+
+    def hard(self) -> Distilled:
+        """The same images with hard labels."""
+        return replace(self, soft_labels=None, label_kind=LabelKind.PROBABILITIES)
 
     def dataset(self) -> Dataset[tuple[Tensor, ...]]:
-        """(image, label) pairs, or (image, soft target) when there are soft labels. Images are in `space`."""
+        """(image, label) pairs, or (image, soft label or score row) where there are some. Images are in `space`."""
         return TensorDataset(self.images, self.y if self.soft_labels is None else self.soft_labels)
 
     def with_meta(self, **meta: Any) -> Distilled:
@@ -148,11 +157,21 @@ def load(folder: str | Path) -> Distilled:
     return artefact.load(Path(folder))
 
 
-def _check_simplex(rows: Tensor) -> None:
-    low, off = float(rows.min()), float((rows.double().sum(1) - 1).abs().max())
-    if not (rows.is_floating_point() and low >= -_SIMPLEX_TOLERANCE and off <= _SIMPLEX_TOLERANCE):  # false for NaN
-        found = f"{rows.dtype} down to {low:g} and sums off by {off:g}"
-        raise ValueError(f"soft labels must be rows of floats >= 0 with sum 1, got {found}")
+def _check_targets(rows: Tensor | None, kind: LabelKind, shape: tuple[int, int]) -> None:
+    if rows is None:
+        if kind is not LabelKind.PROBABILITIES:
+            raise ValueError(f"labels of kind {kind.value} must be given, hard labels are probabilities")
+        return
+    if rows.shape != shape:
+        raise ValueError(f"soft labels must be {shape}, got {_shape(rows)}")
+    if kind is LabelKind.PROBABILITIES:
+        require_simplex(rows)
+    elif not (rows.is_floating_point() and bool(torch.isfinite(rows).all())):
+        raise ValueError("label scores must be finite floats")
+
+
+def _bytes(tensors: Mapping[str, Tensor]) -> int:
+    return sum(value.numel() * value.element_size() for value in tensors.values())
 
 
 def _shape(x: Tensor) -> tuple[int, ...]:

@@ -7,21 +7,27 @@ every term is known at every step, and a critic receives the gradient of its unw
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from functools import reduce
 from operator import add
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from infodistill.looks import Looks
 from infodistill.state import find_parts
 from infodistill.synthetic import SyntheticSet
 from infodistill.types import Batch, Source, Term
 
 Classes = Sequence[int] | None
+
+
+@runtime_checkable
+class Holds(Protocol):
+    """A source that gives all terms of one update the same thing: a look, or a trained student."""
+
+    def holding(self) -> AbstractContextManager[None]: ...
 
 
 @dataclass(frozen=True)
@@ -92,17 +98,20 @@ def measure(
     """The slope of every term on the images of some classes (all of them for None).
 
     Args:
-        terms: by name; those that share a `Looks` share its forward passes within this call.
+        terms: by name; those that share a source that holds the step (`Looks`, `Students`) share its work in this call.
         syn_set: what is differentiated.
         real: the step's real batch of every class.
         classes: the classes being updated.
         parts: class groups that a term additive over classes is split into, to bound memory.
+
+    Raises:
+        ValueError: a term depends on nothing the set learns.
     """
     syn, real = syn_set.batch(classes), real if classes is None else of_classes(real, classes)
     with ExitStack() as stack:
         for source in find_parts(terms).values():
             # Split into parts to save memory, no part's features may outlive it.
-            if isinstance(source, Looks) and parts <= 1:
+            if isinstance(source, Holds) and parts <= 1:
                 stack.enter_context(source.holding())
         return {name: _slope(term, syn_set, (syn, real), parts) for name, term in terms.items()}
 
@@ -130,6 +139,8 @@ def _rows_of(batch: Batch, classes: Sequence[int]) -> Batch:
 
 def _differentiate(term: Term, syn_set: SyntheticSet, batches: tuple[Batch, Batch]) -> Slope:
     stored, value = syn_set.trainable(), term(*batches)
+    if not value.requires_grad:
+        raise ValueError(f"{type(term).__name__} depends on nothing that this set learns: it could change nothing")
     critics = [part for part in find_parts(term).values() if isinstance(part, Source) and part.trainable()]
     inputs = [*stored, *(t for critic in critics for t in critic.trainable())]
     # Terms of one call may share a graph (the decoder, a look), so its buffers must outlive this backward pass.

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, cast
+from dataclasses import dataclass, field, is_dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from sklearn.cluster import KMeans
 from torch import Tensor
 
 from infodistill.distilled import ALL_ROWS, Distilled
+from infodistill.initial import Initialise, from_kmeans, from_noise, from_real
 from infodistill.real import RealData
-from infodistill.seeding import key, stream
-from infodistill.types import Batch, ValueSpace
+from infodistill.types import Batch, LabelKind, ValueSpace, require_simplex
 
 Decode = Callable[[Tensor], Tensor]
-Initialise = Callable[[RealData, int, int], Tensor]
-"""(real, ipc, seed) -> class-major images (classes * ipc, c, h, w) in the value space of `real`."""
+Project = Callable[["SyntheticSet", int], None]
+"""project(set, step): called after each update, for clamps and projections; it works in place."""
+Phases = Sequence[Mapping[str, Any]]
+Plan = Callable[["SyntheticSet"], Phases]
+"""plan(set) -> the phases a training on the finished set replays, see `protocols.phases`."""
 
 
 def stored_as_images(pixels: Tensor) -> Tensor:
@@ -31,21 +33,34 @@ def fixed_labels(labels: Tensor) -> Tensor:
     return labels
 
 
+def plain_plan(syn: SyntheticSet) -> Phases:
+    """One phase: all rows, at the protocol's rates and for its epochs."""
+    del syn
+    return (ALL_ROWS,)
+
+
 @dataclass
 class SyntheticSet:
-    """Trainable images, class-major: class c owns stored rows c * ipc ... (c + 1) * ipc - 1.
+    """What is learned and what is fixed, class-major: rows of one class stand together, classes ascending.
+
+    Where every class has `ipc` rows, as in all methods but SLDD's small sets, class c owns rows c * ipc and following.
 
     Args:
-        pixels: (classes * ipc, c, h, w) leaf tensor, what the optimiser moves.
-        y: (classes * ipc,) class of each stored row.
+        pixels: (rows, ...) leaf tensor, what is stored of the images; fixed where it does not require grad.
+        y: (rows,) class of each stored row; any number of rows, also fewer than classes.
         space: value space of the decoded images.
         labels: (rows, k) what the targets are read from; a leaf that requires grad when they are learned.
         class_names: the classes in label order.
-        scalars: learned scalars saved with the set (a step size, for trajectory methods).
-        decode: stored rows to images; a decoder that makes f images of a row returns them row-major, f per row.
-        read_labels: `labels` to rows on the simplex (softmax for learned logits).
+        scalars: learned tensors that belong to no row: a step size, a rate per step, bases.
+        decode: stored rows to images; a decoder that makes f images of a row returns them row-major, f per row. One
+            with tensors of its own is a dataclass whose fields are the very tensors that `scalars` holds.
+        read_labels: `labels` to rows of `kind` (softmax for learned logits), see `infodistill.labels`.
         project: called with (set, step) after each update, for clamps and simplex projections; it works in place.
-        plan: phases a training on this set replays; empty means all rows at the protocol's rates.
+        plan: called with the set when it is exported: the phases a training on it replays, learned rates included.
+        kind: what the targets are, probabilities or regression scores.
+
+    Raises:
+        ValueError: labels that do not fit the rows, or targets called probabilities that are not on the simplex.
     """
 
     pixels: Tensor
@@ -56,8 +71,17 @@ class SyntheticSet:
     scalars: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     decode: Decode = stored_as_images
     read_labels: Decode = fixed_labels
-    project: Callable[[SyntheticSet, int], None] | None = None
-    plan: Sequence[Mapping[str, Any]] = ()
+    project: Project | None = None
+    plan: Plan = plain_plan
+    kind: LabelKind = LabelKind.PROBABILITIES
+
+    def __post_init__(self) -> None:
+        if self.labels.shape != (len(self.y), len(self.class_names)):
+            wanted, found = (len(self.y), len(self.class_names)), tuple(self.labels.shape)
+            raise ValueError(f"the labels must be {wanted}, one row per stored image, got {found}")
+        if self.kind is LabelKind.PROBABILITIES:
+            with torch.no_grad():
+                require_simplex(self.read_labels(self.labels))
 
     @property
     def num_classes(self) -> int:
@@ -65,17 +89,14 @@ class SyntheticSet:
 
     @property
     def ipc(self) -> int:
-        return len(self.y) // self.num_classes
+        """Stored rows per class: the largest count of any class."""
+        return int(self.y.bincount(minlength=self.num_classes).max())
 
     @property
     def decoded_per_class(self) -> int:
         """Images a network sees for each class; 1 makes class-conditional statistics degenerate."""
         with torch.no_grad():
-            return self.ipc * len(self.decode(self.pixels[:1]))
-
-    @property
-    def hard_labels(self) -> bool:
-        return not self.labels.requires_grad
+            return max(self.ipc, 1) * len(self.decode(self.pixels[:1]))
 
     def batch(self, classes: Sequence[int] | None = None) -> Batch:
         """The decoded images of some classes (all by default), with a graph back to what is stored."""
@@ -86,12 +107,21 @@ class SyntheticSet:
         target = self.read_labels(labels)
         if copies > 1:
             y, target = y.repeat_interleave(copies), target.repeat_interleave(copies, 0)
-        return Batch(x, y, target, self.space)
+        return Batch(x, y, target, self.space, kind=self.kind)
 
     def rows_of(self, classes: Sequence[int] | None) -> Tensor | None:
-        """Stored rows of some classes, class-major; None stands for all of them."""
+        """Stored rows of some classes, class-major; None stands for all of them.
+
+        Raises:
+            ValueError: some classes are asked for, and they do not all have equally many rows.
+        """
         if classes is None or list(classes) == list(range(self.num_classes)):
             return None
+        if len(self.y) != self.ipc * self.num_classes:
+            raise ValueError(
+                f"updating class by class needs as many stored images for every class, this set has {len(self.y)} for "
+                f"{self.num_classes} classes: update all classes jointly"
+            )
         start = torch.as_tensor(list(classes), device=self.y.device)[:, None] * self.ipc
         return (start + torch.arange(self.ipc, device=self.y.device)).flatten()
 
@@ -99,9 +129,18 @@ class SyntheticSet:
         return self.pixels[rows], self.labels[rows], self.y[rows]
 
     def trainable(self) -> list[Tensor]:
-        """The leaves an update moves: images, then labels if learned, then scalars by name."""
-        labels = [self.labels] if self.labels.requires_grad else []
-        return [self.pixels, *labels, *(self.scalars[name] for name in sorted(self.scalars))]
+        """The leaves an update moves: images and labels where they are learned, then scalars by name.
+
+        Raises:
+            ValueError: nothing is learned.
+        """
+        leaves = [*self._learned_rows(), *(self.scalars[name] for name in sorted(self.scalars))]
+        if not leaves:
+            raise ValueError("nothing in this set can be learned: images and labels are fixed and there are no scalars")
+        return leaves
+
+    def _learned_rows(self) -> list[Tensor]:
+        return [tensor for tensor in (self.pixels, self.labels) if tensor.requires_grad]
 
     def restrict(self, grads: Sequence[Tensor], classes: Sequence[int]) -> list[Tensor]:
         """Gradients of `trainable()` with the rows of other classes set to zero; scalars keep theirs."""
@@ -109,21 +148,33 @@ class SyntheticSet:
         if rows is None:
             return list(grads)
         keep = torch.zeros(len(self.y), dtype=torch.bool, device=self.y.device).index_fill(0, rows, True)
-        return [g * keep.view(-1, *[1] * (g.dim() - 1)) if g.shape[:1] == keep.shape else g for g in grads]
+        own = len(self._learned_rows())
+        return [*(g * keep.view(-1, *[1] * (g.dim() - 1)) for g in grads[:own]), *grads[own:]]
 
     def export(self, **meta: Any) -> Distilled:
-        """The finished set on the CPU: decoded images, labels, soft labels where they are learned, scalars, plan."""
-        batch = self.batch().detach()
+        """The finished set on the CPU: decoded images, labels and what they are, factors, scalars, plan."""
+        batch, factors = self.batch().detach(), self._factors()
+        hard = not self.labels.requires_grad and torch.equal(batch.target, _one_hot(batch))
         return Distilled(
             images=batch.x.float().cpu(),
             y=batch.y.cpu(),
             space=self.space,
             class_names=self.class_names,
-            soft_labels=None if self.hard_labels else batch.target.float().cpu(),
-            scalars={name: value.cpu() for name, value in _detached(self.scalars).items()},
-            plan=tuple(self.plan) or (ALL_ROWS,),
+            soft_labels=None if hard else batch.target.float().cpu(),
+            scalars=_stored({name: value for name, value in self.scalars.items() if name not in factors}),
+            factors=_stored(factors),
+            label_kind=self.kind,
+            plan=tuple(self.plan(self)),
             meta=meta,
         )
+
+    def _factors(self) -> dict[str, Tensor]:
+        """What decoded images are made of: the stored rows and those scalars that the decoder holds."""
+        if self.decode is stored_as_images:
+            return {}
+        held = {id(value) for value in vars(self.decode).values()} if is_dataclass(self.decode) else set[int]()
+        shared = {name: value for name, value in self.scalars.items() if id(value) in held}
+        return {"rows": self.pixels, **shared}
 
     def state_dict(self) -> dict[str, Any]:
         return {"pixels": self.pixels.detach(), "labels": self.labels.detach(), "scalars": _detached(self.scalars)}
@@ -138,6 +189,14 @@ class SyntheticSet:
 
 def _detached(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach() for name, value in tensors.items()}
+
+
+def _stored(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.cpu() for name, value in _detached(tensors).items()}
+
+
+def _one_hot(batch: Batch) -> Tensor:
+    return F.one_hot(batch.y, batch.target.shape[1]).to(batch.target)
 
 
 def synthesise(real: RealData, ipc: int, seed: int, init: Initialise, device: str = "cpu") -> SyntheticSet:
@@ -158,39 +217,17 @@ def synthesise(real: RealData, ipc: int, seed: int, init: Initialise, device: st
     return SyntheticSet(pixels, y, real.space, F.one_hot(y, real.num_classes).float(), real.class_names)
 
 
-def from_real(real: RealData, ipc: int, seed: int) -> Tensor:
-    """Distinct random real images of each class (DSA, DM)."""
-    return real.rows(real.sample(seed, ipc)).x
-
-
-def from_noise(real: RealData, ipc: int, seed: int) -> Tensor:
-    """N(0, 1) in normalised space (DC)."""
-    return torch.randn(real.num_classes * ipc, *real.shape, generator=stream(seed, "init.noise"))
-
-
-def from_kmeans(real: RealData, ipc: int, seed: int) -> Tensor:
-    """The real image nearest each of `ipc` k-means centres of its class, in pixel space.
-
-    At most 2,000 keyed images of a class are clustered.
-    """
-    rows = [_medoids(real.class_rows[c], real, ipc, seed=seed, label=c) for c in range(real.num_classes)]
-    return real.rows(torch.cat(rows)).x
-
-
-def _medoids(rows: Tensor, real: RealData, ipc: int, *, seed: int, label: int) -> Tensor:
-    if len(rows) < ipc:
-        raise ValueError(f"ipc {ipc} is more than the {len(rows)} images of class '{real.class_names[label]}'")
-    rows = rows[torch.randperm(len(rows), generator=stream(seed, "init.kmeans", 0, label))[:2000]]
-    x = real.rows(rows).x.flatten(1).double().cpu()
-    means = KMeans(ipc, n_init=cast(Any, 1), random_state=key(seed, "init.kmeans", label) % 2**31).fit(x.numpy())
-    distance = torch.cdist(torch.as_tensor(means.cluster_centers_), x)
-    return rows[_distinct_nearest(distance)]
-
-
-def _distinct_nearest(distance: Tensor) -> Tensor:
-    """Column of the nearest point for each row, no column twice (rows choose in order)."""
-    chosen: list[int] = []
-    for row in distance.clone():
-        row[torch.as_tensor(chosen, dtype=torch.long)] = torch.inf
-        chosen.append(int(row.argmin()))
-    return torch.as_tensor(chosen)
+__all__ = [
+    "Initialise",
+    "Phases",
+    "Plan",
+    "Project",
+    "SyntheticSet",
+    "fixed_labels",
+    "from_kmeans",
+    "from_noise",
+    "from_real",
+    "plain_plan",
+    "stored_as_images",
+    "synthesise",
+]

@@ -78,6 +78,18 @@ class LabelKind(enum.Enum):
     """Centred regression targets (FRePo): networks are trained by squared error."""
 
 
+def require_simplex(rows: Tensor, tolerance: float = 1e-3) -> None:
+    """Refuse rows (n, k) that are not probabilities: floats >= 0 with sum 1, up to `tolerance`.
+
+    Raises:
+        ValueError: naming the type, the smallest entry and the largest error of a sum.
+    """
+    low, off = float(rows.min()), float((rows.double().sum(1) - 1).abs().max())
+    if not (rows.is_floating_point() and low >= -tolerance and off <= tolerance):  # false for NaN
+        found = f"{rows.dtype} down to {low:g} and sums off by {off:g}"
+        raise ValueError(f"soft labels must be rows of floats >= 0 with sum 1, got {found}")
+
+
 @dataclass(frozen=True)
 class Batch:
     """Labelled images. `y` is what information terms condition on, `target` what networks are trained towards.

@@ -23,12 +23,14 @@ class Update:
         schedule: step to a multiplier of every learning rate.
         clip: largest norm of the gradient over all stored tensors; longer ones are scaled down.
         accept: given the raw value of every term, whether to make this update at all (DATM skips some).
+        restarts: steps before which the optimiser forgets its moments (a new stage with tensors of its own).
     """
 
     optimizer: torch.optim.Optimizer
     schedule: Callable[[int], float] | None = None
     clip: float | None = None
     accept: Accept | None = None
+    restarts: Callable[[int], bool] | None = None
     _rates: list[float] = field(default_factory=list[float])
 
     def __post_init__(self) -> None:
@@ -36,6 +38,8 @@ class Update:
 
     def apply(self, tensors: Sequence[Tensor], grads: Sequence[Tensor], step: int) -> None:
         """Move `tensors` down `grads`."""
+        if self.restarts is not None and self.restarts(step):
+            self.optimizer.state.clear()
         scale = self._shrink(grads)
         for tensor, grad in zip(tensors, grads, strict=True):
             tensor.grad = grad * scale if scale != 1 else grad
