@@ -39,7 +39,11 @@ from infodistill.manifest import (
 )
 from infodistill.pictures import grid_png
 from infodistill.serialise import pretty_json, read_object, sha256, write_bytes
+from infodistill.types import LabelKind
 from infodistill.whitening import space_facts, space_from
+
+TARGETS = {LabelKind.PROBABILITIES: "soft_labels", LabelKind.SCORES: "scores"}
+"""The tensor that holds learned labels. A reader that knows no scores finds the hard labels, not logits."""
 
 FINDINGS = (RESULTS, MEASURE, "report.html")
 """What is true of one set of tensors only."""
@@ -79,8 +83,9 @@ def _still_true(folder: Path, tensors: str) -> dict[str, str]:
 def _tensors(distilled: Distilled) -> dict[str, Tensor]:
     out = {"images": distilled.images.float(), "labels": distilled.y.long()}
     if distilled.soft_labels is not None:
-        out["soft_labels"] = distilled.soft_labels
+        out[TARGETS[distilled.label_kind]] = distilled.soft_labels
     out |= {f"scalars.{name}": value for name, value in distilled.scalars.items()}
+    out |= {f"factors.{name}": value for name, value in distilled.factors.items()}
     whitening = distilled.space.whitening
     out |= {} if whitening is None else {f"whitening.{name}": value for name, value in whitening.tensors().items()}
     return {name: value.detach().cpu().contiguous() for name, value in out.items()}
@@ -96,6 +101,7 @@ def _manifest(distilled: Distilled) -> dict[str, Any]:
         "plan": [dict(phase) for phase in distilled.plan],
         "images_bytes": distilled.images_bytes,
         "labels_bytes": distilled.labels_bytes,
+        "label_kind": distilled.label_kind.value,
         **{name: value for name, value in distilled.meta.items() if name not in _RESERVED},
         "versions": distilled.meta["versions"],
     }
@@ -111,6 +117,7 @@ _RESERVED = frozenset(
         "plan",
         "images_bytes",
         "labels_bytes",
+        "label_kind",
         "versions",
         "sha256",
         "manifest_sha256",
@@ -209,15 +216,17 @@ def versions() -> dict[str, str]:
 
 
 def _from_parts(tensors: Mapping[str, Tensor], manifest: Mapping[str, Any]) -> Distilled:
-    known = ("images", "labels", "soft_labels")
-    named = {name: value for name, value in tensors.items() if name not in known}
+    named = {name: value for name, value in tensors.items() if "." in name}
+    kind = next((kind for kind, name in TARGETS.items() if name in tensors), LabelKind.PROBABILITIES)
     return Distilled(
         tensors["images"],
         tensors["labels"],
         space_from(manifest["space"], _named(named, "whitening.")),
         tuple(manifest["classes"]),
-        soft_labels=tensors.get("soft_labels"),
+        soft_labels=tensors.get(TARGETS[kind]),
         scalars=_named(named, "scalars."),
+        factors=_named(named, "factors."),
+        label_kind=kind,
         plan=tuple(manifest["plan"]),
         meta={k: v for k, v in manifest.items() if k not in _RESERVED or k == "versions"},
     )

@@ -7,11 +7,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor
+
 from infodistill.distilled import Distilled
 from infodistill.pictures import grid_caption
 from infodistill.result import COLUMNS
 from infodistill.serialise import safe_name
-from infodistill.types import ValueSpace
+from infodistill.types import LabelKind, ValueSpace
 
 LOADER = """\
 import json
@@ -24,7 +26,7 @@ from torch.utils.data import TensorDataset
 folder = Path(".")  # where this card is
 about = json.loads((folder / "distilled.json").read_text(encoding="utf-8"))
 tensors = load_file(folder / "distilled.safetensors")
-targets = tensors.get("soft_labels", tensors["labels"])  # cross_entropy takes either
+targets = tensors.get("scores", tensors.get("soft_labels", tensors["labels"]))  # cross_entropy; scores: mse_loss
 dataset = TensorDataset(tensors["images"], targets)
 mean, std = (torch.tensor(about["space"][name]).view(-1, 1, 1) for name in ("mean", "std"))
 zca = tensors.get("whitening.matrix")  # None: the images are not whitened
@@ -79,8 +81,9 @@ def _facts(distilled: Distilled) -> str:
         "Steps": meta.get("steps"),
         "Network": meta.get("net"),
         "Seed": meta.get("seed"),
-        "Images": f"{len(distilled)} × {c}×{h}×{w} float32, {distilled.images_bytes:,} bytes",
-        "Labels": f"{'soft' if distilled.soft_labels is not None else 'hard'}, {distilled.labels_bytes:,} bytes",
+        "Images": f"{len(distilled)} × {c}×{h}×{w} float32, {_made_of(distilled)}{distilled.images_bytes:,} bytes",
+        "Labels": f"{label_words(distilled)}, {distilled.labels_bytes:,} bytes",
+        "Learned beside them": _listed(distilled.scalars),
         "Value space": f"(pixel − mean) / std, mean {_numbers(space.mean)}, std {_numbers(space.std)}{_zca(space)}",
         "Classes, in label order": ", ".join(distilled.class_names),
         "Evaluation protocol": protocol.get("name") if isinstance(protocol, Mapping) else protocol,
@@ -91,8 +94,29 @@ def _facts(distilled: Distilled) -> str:
     return "\n".join(["## What this is\n", "| | |", "|---|---|", *rows, ""])
 
 
-_OURS = ("Images", "Labels", "Value space")
+_OURS = ("Images", "Labels", "Learned beside them", "Value space")
 """Facts in our own words, which need no escaping."""
+
+
+def label_words(distilled: Distilled) -> str:
+    """What the labels are, in words."""
+    if distilled.soft_labels is None:
+        return "hard"
+    return "soft" if distilled.label_kind is LabelKind.PROBABILITIES else "regression scores"
+
+
+def _made_of(distilled: Distilled) -> str:
+    """Images that are stored decoded, for use, but count as what they were decoded from."""
+    if not distilled.factors:
+        return ""
+    return f"decoded from {_listed(distilled.factors)}, which take "
+
+
+def _listed(tensors: Mapping[str, Tensor]) -> str | None:
+    if not tensors:
+        return None
+    shapes = {name: "×".join(map(str, value.shape)) or "one number" for name, value in tensors.items()}
+    return ", ".join(f"{_text(name)} ({shape})" for name, shape in shapes.items())
 
 
 def _results(results: Mapping[str, Any] | None) -> str:
@@ -111,8 +135,13 @@ def _results(results: Mapping[str, Any] | None) -> str:
 
 def _notes(distilled: Distilled) -> str:
     licence = distilled.meta.get("license", "not recorded: the licence of the source data carries over, check it")
+    scores = (
+        "- The labels (`scores`) are centred regression targets, not logits and not probabilities: train networks on "
+        "them by squared error and predict the largest output; `labels` holds the classes for cross-entropy.\n"
+    )
     return (
         "## Read before use\n\n"
+        f"{scores if distilled.label_kind is LabelKind.SCORES else ''}"
         "- Train on the tensors, not on screenshots of them: PNG clips and rounds the values.\n"
         "- Test images must go through `prepare`; without it accuracy falls to chance.\n"
         f"- Licence: {_text(str(licence))}.\n"

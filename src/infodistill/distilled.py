@@ -39,7 +39,7 @@ class Distilled:
         class_names: the classes in order.
         soft_labels: (n, k) rows of `label_kind`, or None when `y` is all there is.
         scalars: learned tensors that belong to no image (a step size).
-        plan: phases {rows, rates, epochs | steps} a training on this set replays in order, see `protocols.phases`.
+        plan: phases {rows, rates, epochs | steps} a training on this set replays in order, see `protocol.phases`.
         meta: JSON-able provenance: data, fingerprint, method, recipe, protocol (a dict or a name), seed, steps,
             seconds, net, policy, license, notes.
         factors: what the images were made of, where they are not stored as themselves; this is what their bytes count.

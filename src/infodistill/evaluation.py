@@ -2,8 +2,8 @@
 
 `distilled`  networks trained on the set.
 `random`     on random real subsets with as many images per class, hard labels.
-`random_same_bytes`  on random real subsets of the same bytes, where the set has learned labels or scalars.
-`distilled_hard`     on the set with hard labels, where it has soft ones.
+`random_same_bytes`  on random real subsets of the same bytes, where the set has learned labels, scalars or factors.
+`distilled_hard`     on the set with hard labels, where it has learned ones.
 `full`       on all real data, for the protocol's `full_epochs`; only if cached or asked for.
 """
 
@@ -21,7 +21,7 @@ from infodistill.distilled import ALL_ROWS, Distilled
 from infodistill.nets.initialise import initialise
 from infodistill.protocols import EvaluationProtocol, phases, protocol_for
 from infodistill.real import RealData
-from infodistill.references import References
+from infodistill.references import References, random_ipc, same_bytes_ipc
 from infodistill.result import Result, Score
 from infodistill.seeding import build_seeded, key, stream
 from infodistill.serialise import sha256
@@ -67,7 +67,8 @@ def evaluate(
         progress: told after every epoch.
 
     Raises:
-        ValueError: the data does not fit the set, has no test part, or a class is smaller than `ipc`.
+        ValueError: the data does not fit the set, has no test part, or a class is smaller than `ipc`; or the labels of
+            the set are not what the protocol's loss is for.
     """
     sets = [distilled] if isinstance(distilled, Distilled) else list(distilled)
     job = _job(sets, real, protocol or protocol_of(sets[0], real) if sets else None, seeds, policy)
@@ -167,6 +168,7 @@ def _job(
         raise ValueError(f"an evaluation needs at least one set and one seed, got {len(sets)} and {len(seeds)}")
     for distilled in sets:
         distilled.check(real)
+        protocol.check(distilled)
         if distilled.ipc != sets[0].ipc:
             raise ValueError(f"sets of {sets[0].ipc} and {distilled.ipc} images per class cannot share a column")
         if distilled.space.whitening != sets[0].space.whitening:
@@ -180,27 +182,16 @@ def _job(
 
 def _columns(job: _Job, sets: Sequence[Distilled], random_subsets: int, full: bool) -> dict[str, Score]:
     first = sets[0]
-    columns = {"random": _random(job, first.ipc, random_subsets)}
-    if first.soft_labels is not None or first.scalars:
+    columns = {"random": _random(job, random_ipc(first, job.real), random_subsets)}
+    if first.soft_labels is not None or first.scalars or first.factors:
         columns["random_same_bytes"] = _random(job, same_bytes_ipc(first, job.real), random_subsets)
     columns["distilled"] = _distilled(job, sets, "distilled")
     if first.soft_labels is not None:
-        columns["distilled_hard"] = _distilled(job, [replace(s, soft_labels=None) for s in sets], "distilled, hard")
+        columns["distilled_hard"] = _distilled(job, [s.hard() for s in sets], "distilled, hard")
     count = len(job.seeds) if full else len(job.references.get(job.key("full")))
     if count:
         columns["full"] = _full(job, count)
     return columns
-
-
-def same_bytes_ipc(distilled: Distilled, real: RealData) -> int:
-    """Real images per class that the bytes of the set buy, each stored like its images with one hard label.
-
-    At least the set's own ipc, and never more than the smallest class has.
-    """
-    scalars = sum(value.numel() * value.element_size() for value in distilled.scalars.values())
-    total = distilled.images_bytes + distilled.labels_bytes + scalars
-    one = distilled.images_bytes // len(distilled) + 8
-    return min(max(distilled.ipc, total // (one * distilled.num_classes)), int(real.counts.min()))
 
 
 def _distilled(job: _Job, sets: Sequence[Distilled], what: str) -> Score:
@@ -215,7 +206,8 @@ def _distilled(job: _Job, sets: Sequence[Distilled], what: str) -> Score:
 def _random(job: _Job, ipc: int, subsets: int) -> Score:
     def train(number: int) -> float:
         batch = job.real.rows(job.real.sample(key(number, "evaluate.random"), ipc))
-        return _train_and_test(job, [(batch, job.protocol.fit())], job.real.space, number, f"random {ipc}/class")
+        hyper = job.protocol.fit(rows=len(batch))
+        return _train_and_test(job, [(batch, hyper)], job.real.space, number, f"random {ipc}/class")
 
     return Score(job.references.complete(job.key(f"random-{ipc}"), subsets, train), subsets)
 
@@ -234,7 +226,7 @@ def _train_and_test(job: _Job, trainings: Sequence[tuple[Rows, Fit]], space: Val
     total, done = sum(hyper.epochs for _, hyper in trainings), 0
     for rows, hyper in trainings:
         tick = _ticker(job.progress, f"{job.net}: {what}", done, total)
-        fit(module, rows, hyper, generator, policy=job.policy, space=space, on_epoch=tick)
+        fit(module, job.protocol.targeted(rows), hyper, generator, policy=job.policy, space=space, on_epoch=tick)
         done += hyper.epochs
     return accuracy(View.own(module, policy=job.policy, space=space), job.test)
 

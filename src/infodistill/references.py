@@ -1,4 +1,6 @@
-"""The cache of reference accuracies: random subsets and the full data are trained once, not once per distilled set.
+"""The reference columns: how many real images a set is compared with, and the cache of their accuracies.
+
+Random subsets and the full data are trained once, not once per distilled set.
 
 An entry is a list of accuracies, network by network, under a key that names everything they depend on. It is saved
 after every network, so an interrupted evaluation continues where it was.
@@ -11,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from infodistill.distilled import Distilled
+from infodistill.real import RealData
 from infodistill.serialise import canonical_json, pretty_json, read_object, safe_name, sha256, write_bytes
 
 VERSION = 1
@@ -58,3 +62,23 @@ class References:
     def _path(folder: Path, key: Mapping[str, Any]) -> Path:
         digest = sha256(canonical_json({"version": VERSION, **key}).encode())[:20]
         return folder / f"{safe_name(str(key.get('kind')))}-{safe_name(str(key.get('net')))}-{digest}.json"
+
+
+def random_ipc(distilled: Distilled, real: RealData) -> int:
+    """Real images per class of the `random` column: the set's own number.
+
+    Images that are made of factors may be more than the smallest class has; then it is what that class has.
+    """
+    return min(distilled.ipc, int(real.counts.min())) if distilled.factors else distilled.ipc
+
+
+def same_bytes_ipc(distilled: Distilled, real: RealData) -> int:
+    """Real images per class that the bytes of the set buy, each stored as float32 values with one hard label.
+
+    At least the set's own ipc, unless its images are made of factors: then at least 1. Never more than the smallest
+    class has. A set of fewer images than classes is thus compared with more bytes than it has.
+    """
+    total = distilled.images_bytes + distilled.labels_bytes + distilled.scalars_bytes
+    one = distilled.images[0].numel() * distilled.images.element_size() + 8
+    least = 1 if distilled.factors else distilled.ipc
+    return min(max(least, total // (one * distilled.num_classes)), int(real.counts.min()))

@@ -20,7 +20,7 @@ Project = Callable[["SyntheticSet", int], None]
 """project(set, step): called after each update, for clamps and projections; it works in place."""
 Phases = Sequence[Mapping[str, Any]]
 Plan = Callable[["SyntheticSet"], Phases]
-"""plan(set) -> the phases a training on the finished set replays, see `protocols.phases`."""
+"""plan(set) -> the phases a training on the finished set replays, see `protocol.phases`."""
 
 
 def stored_as_images(pixels: Tensor) -> Tensor:
@@ -156,11 +156,11 @@ class SyntheticSet:
         batch, factors = self.batch().detach(), self._factors()
         hard = not self.labels.requires_grad and torch.equal(batch.target, _one_hot(batch))
         return Distilled(
-            images=batch.x.float().cpu(),
+            images=_apart(batch.x.float()),
             y=batch.y.cpu(),
             space=self.space,
             class_names=self.class_names,
-            soft_labels=None if hard else batch.target.float().cpu(),
+            soft_labels=None if hard else _apart(batch.target.float()),
             scalars=_stored({name: value for name, value in self.scalars.items() if name not in factors}),
             factors=_stored(factors),
             label_kind=self.kind,
@@ -192,7 +192,12 @@ def _detached(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _stored(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.cpu() for name, value in _detached(tensors).items()}
+    return {name: _apart(value) for name, value in _detached(tensors).items()}
+
+
+def _apart(tensor: Tensor) -> Tensor:
+    """A copy on the CPU: what was exported must not follow the set when it is trained on."""
+    return tensor.to("cpu", copy=True)
 
 
 def _one_hot(batch: Batch) -> Tensor:
