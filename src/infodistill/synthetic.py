@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -21,6 +21,8 @@ Project = Callable[["SyntheticSet", int], None]
 Phases = Sequence[Mapping[str, Any]]
 Plan = Callable[["SyntheticSet"], Phases]
 """plan(set) -> the phases a training on the finished set replays, see `protocol.phases`."""
+Final = Callable[["SyntheticSet"], "SyntheticSet"]
+"""final(set) -> the set that is exported for it: a running average of it (FTD), or itself."""
 
 
 def stored_as_images(pixels: Tensor) -> Tensor:
@@ -37,6 +39,11 @@ def plain_plan(syn: SyntheticSet) -> Phases:
     """One phase: all rows, at the protocol's rates and for its epochs."""
     del syn
     return (ALL_ROWS,)
+
+
+def as_it_stands(syn: SyntheticSet) -> SyntheticSet:
+    """The set that is exported is the one that is trained."""
+    return syn
 
 
 @dataclass
@@ -58,6 +65,7 @@ class SyntheticSet:
         project: called with (set, step) after each update, for clamps and simplex projections; it works in place.
         plan: called with the set when it is exported: the phases a training on it replays, learned rates included.
         kind: what the targets are, probabilities or regression scores.
+        final: called with the set when it is exported: the set that is written for it.
 
     Raises:
         ValueError: labels that do not fit the rows, or targets called probabilities that are not on the simplex.
@@ -74,6 +82,7 @@ class SyntheticSet:
     project: Project | None = None
     plan: Plan = plain_plan
     kind: LabelKind = LabelKind.PROBABILITIES
+    final: Final = as_it_stands
 
     def __post_init__(self) -> None:
         if self.labels.shape != (len(self.y), len(self.class_names)):
@@ -153,6 +162,9 @@ class SyntheticSet:
 
     def export(self, **meta: Any) -> Distilled:
         """The finished set on the CPU: decoded images, labels and what they are, factors, scalars, plan."""
+        return self.final(self)._export(meta)
+
+    def _export(self, meta: dict[str, Any]) -> Distilled:
         batch, factors = self.batch().detach(), self._factors()
         hard = not self.labels.requires_grad and torch.equal(batch.target, _one_hot(batch))
         return Distilled(
@@ -164,7 +176,7 @@ class SyntheticSet:
             scalars=_stored({name: value for name, value in self.scalars.items() if name not in factors}),
             factors=_stored(factors),
             label_kind=self.kind,
-            plan=tuple(self.plan(self)),
+            plan=tuple(self.plan(replace(self, scalars=_detached(self.scalars)))),
             meta=meta,
         )
 
