@@ -132,7 +132,7 @@ def phases(plan: Sequence[Mapping[str, Any]], protocol: EvaluationProtocol, batc
 
     A phase has `rows` (null: all), `rates` and `epochs` or `steps`, and may have a `batch` size of its own. rates null:
     the protocol's; one number: the protocol with this base rate; a list, which needs `steps`: that many plain SGD steps
-    on all rows of the phase, step i with rates[i mod len], no momentum, decay or augmentation (how DD learns its rates).
+    on all rows of the phase, step i with rates[i mod len], no momentum, decay or augmentation (as in DD).
     epochs null: the protocol's. Every phase begins with a fresh optimiser.
 
     Raises:

@@ -98,8 +98,8 @@ PROTOCOLS: dict[str, EvaluationProtocol] = {
         loss="squared_error",
         optimiser="adam",
         note="FRePo (Zhou et al., NeurIPS 2022): Adam at 3e-4, batches of 500, 1000 updates (CIFAR-100: 1000, 2000, "
-        "5000 at 1, 10, 50 images per class; Tiny-ImageNet 1000, 5000), squared error on scores; the network is to have "
-        "no normalisation. Ours: a constant rate, DSA operations without translation, no average of weights.",
+        "5000 at 1, 10, 50 images per class; Tiny-ImageNet 1000, 5000), squared error on scores; the network is to "
+        "have no normalisation. Ours: a constant rate, DSA operations without translation, no average of weights.",
     ),
     "rtp": EvaluationProtocol(
         "rtp",
