@@ -145,10 +145,11 @@ def test_the_published_inner_batches() -> None:
 
 @pytest.mark.slow
 def test_learned_labels_beat_one_hot_labels_of_the_same_images() -> None:
+    """Digits, one image per class: 0.68 with learned labels, 0.63 with one-hot ones, when this was written."""
     real, net = load_data("digits"), convnet(depth=2, width=16)
-    job = ld(real, net, ipc=1, seed=1, lr=5e-3, real_per_class=20)
+    job = ld(real, net, ipc=1, seed=1, real_per_class=10)
     hard = replace(job.syn.batch().detach(), target=job.syn.batch().target.detach().clone())
-    after(job, 500)
+    after(job, 300)
     (phase,), how = job.export().plan, Fit(1, 10, 1e-3, optimiser=adam)
 
     def score(batch: Batch, seed: int) -> float:
@@ -158,4 +159,4 @@ def test_learned_labels_beat_one_hot_labels_of_the_same_images() -> None:
         return accuracy(View.own(module), real.test)  # type: ignore[arg-type]
 
     gains = [score(job.syn.batch().detach(), seed) - score(hard, seed) for seed in range(4)]
-    assert sum(gains) / len(gains) > 0.01
+    assert sum(gains) / len(gains) > 0.02
