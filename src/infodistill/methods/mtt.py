@@ -73,7 +73,7 @@ def keep_positive(syn: SyntheticSet, step: int) -> None:
 
 def learned_rate(syn: SyntheticSet) -> tuple[Mapping[str, Any], ...]:
     """The plan of a set with one learned rate: the protocol with this rate as its base rate."""
-    return ({"rows": None, "rates": float(syn.scalars["lr"]), "epochs": None},)
+    return ({"rows": None, "rates": float(syn.scalars["lr"].detach()), "epochs": None},)
 
 
 def mtt(
