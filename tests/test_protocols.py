@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from infodistill.descent import adam, cross_entropy_rows, sgd, squared_error_rows
 from infodistill.protocols import PROTOCOLS, EvaluationProtocol, flippable, phases, protocol_for
 from infodistill.training import Fit, fit
 from test_training import Counting, affine, generator, weights
@@ -139,3 +140,53 @@ def test_a_plan_of_steps_is_plain_gradient_descent() -> None:
 def test_phases_that_mean_nothing_are_refused(phase: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="phase"):
         phases([phase], PROTOCOLS["dc"], batch(7))
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "augment"),
+    [
+        ("mtt", "cifar10", "per-image:color_crop_cutout_flip_scale_rotate"),
+        ("mtt", "mnist", "per-image:color_crop_cutout_scale_rotate"),
+        ("seqmatch", "cifar10", "per-image:color_crop_cutout_flip_scale_rotate"),
+    ],
+)
+def test_trajectory_methods_train_at_the_learned_rate(name: str, data: str, augment: str) -> None:
+    protocol, plan = protocol_for(name, data), [{"rows": None, "rates": 0.03, "epochs": None}]
+    [(_, hyper)] = phases(plan, protocol, batch(7))
+    assert rates(hyper) == pytest.approx([0.03] * 502 + [0.003] * 499)
+    assert hyper.restarts == (502,) and (hyper.momentum, hyper.weight_decay, hyper.batch) == (0.9, 5e-4, 256)
+    assert protocol.augment == augment and protocol.full_epochs == 50
+
+
+def test_stages_are_trained_one_after_the_other_at_their_own_rates() -> None:
+    plan = [{"rows": [0, 1], "rates": 0.1, "epochs": None}, {"rows": [0, 1, 2, 3], "rates": 0.2, "epochs": None}]
+    stages = phases(plan, PROTOCOLS["seqmatch"], batch(7))
+    assert [(len(rows), hyper.lr, hyper.epochs) for rows, hyper in stages] == [(2, 0.1, 1001), (4, 0.2, 1001)]
+
+
+def test_rtp_ld_and_frepo_as_published() -> None:
+    rtp, ld, frepo = (PROTOCOLS[name].fit(rows=10) for name in ("rtp", "ld", "frepo"))
+    assert rates(rtp) == [0.01] * 300 and (rtp.batch, rtp.momentum, rtp.weight_decay) == (640, 0.9, 0.0)
+    assert (rtp.optimiser, rtp.loss, rtp.restarts) == (sgd, cross_entropy_rows, ())
+    assert (ld.optimiser, ld.lr, ld.weight_decay, ld.loss) == (adam, 1e-3, 0.0, cross_entropy_rows)
+    assert (frepo.optimiser, frepo.loss, frepo.batch) == (adam, squared_error_rows, 500)
+    assert rates(frepo) == [3e-4] * 1000
+    assert "flip" not in protocol_for("frepo", "svhn").augment
+
+
+def test_a_phase_may_have_a_batch_of_its_own() -> None:
+    rows = Counting(batch(7))
+    [(_, hyper)] = phases([{"rows": None, "rates": None, "epochs": 2, "batch": 3}], PROTOCOLS["ld"], batch(7))
+    fit(affine(), rows, hyper, generator())
+    assert hyper.batch == 3 and hyper.epochs == 2 and len(rows.calls) == 2 * 3
+
+
+def test_adam_is_what_moves_the_weights_under_ld() -> None:
+    rows, module, twin = batch(7), affine(), affine()
+    fit(module, rows, PROTOCOLS["ld"].fit(3), generator())
+    optimiser = torch.optim.Adam(twin.parameters(), 1e-3)
+    for _ in range(3):
+        optimiser.zero_grad()
+        torch.nn.functional.cross_entropy(twin(rows.x), rows.target).backward()
+        optimiser.step()
+    assert torch.allclose(weights(module), weights(twin), atol=1e-6)
