@@ -10,12 +10,17 @@ import pytest
 import torch
 
 from infodistill.checkpoint import load_checkpoint, save_checkpoint
+from infodistill.data import load_data
 from infodistill.distillation import Distillation
+from infodistill.evaluation import evaluate
 from infodistill.information.cmi import CMI
 from infodistill.information.mim import MIM
-from infodistill.methods.dd import RATES, batches_of, dd, rates_only, raw_rates
+from infodistill.methods.dd import RATES, batches_of, dd, images_and_rates, rates_only, raw_rates
+from infodistill.nets.convnet import convnet
+from infodistill.protocols import PROTOCOLS, phases, protocol_for
 from infodistill.sources.students import positive
 from infodistill.synthetic import from_real
+from infodistill.training import fit
 from infodistill.unroll import unrolled
 from infodistill.weights import Weighted, whole_set
 from table import NET, teachers, tiny_real
@@ -68,9 +73,6 @@ def test_batches_are_distinct_balanced_and_replayed_in_turn() -> None:
 
 def test_the_plan_gives_the_student_of_the_last_step() -> None:
     """What evaluation replays is what the loss was measured on."""
-    from infodistill.protocols import PROTOCOLS, phases
-    from infodistill.training import fit
-
     job = tiny(tiny_real(), NET)
     after(job, 2)
     with torch.no_grad():
@@ -163,3 +165,18 @@ def test_a_diverging_rate_stops_with_the_set_as_it_was() -> None:
     with pytest.raises(FloatingPointError, match="'match' is not finite at step 1"):
         next(iter(job.run(1)))
     assert torch.equal(job.syn.pixels, before)
+
+
+@pytest.mark.slow
+def test_learned_images_beat_real_images_with_rates_tuned_for_them_too() -> None:
+    """Bundled digits, 1 image per class, both replayed by their own plan on three fresh networks."""
+    real, net = load_data("digits"), convnet(depth=2, width=8)
+    make = partial(dd, real, net, ipc=1, passes=5, rate=0.1, lr=0.03, real_per_class=32, init=from_real)
+    scores: list[float] = []
+    for learns in (images_and_rates, rates_only):
+        job = make(learns=learns)
+        after(job, 60)
+        result = evaluate(job.export(), real, {"net": net}, protocol=protocol_for("dd"), seeds=range(3))
+        scores.append(result.nets["net"]["distilled"].mean)
+        assert result.images_bytes == 10 * 64 * 4
+    assert scores[0] > scores[1] + 0.05
