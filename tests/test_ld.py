@@ -22,6 +22,8 @@ from infodistill.methods.ld import inner_batch, ld
 from infodistill.methods.ld_ridge import ld_ridge
 from infodistill.nets.convnet import convnet
 from infodistill.nets.initialise import initialise
+from infodistill.protocol import phases
+from infodistill.protocols import PROTOCOLS
 from infodistill.seeding import stream
 from infodistill.sources.carried import Curriculum
 from infodistill.sources.rolling import Rolling
@@ -88,8 +90,9 @@ def test_models_are_replaced_and_the_plan_follows_the_curriculum(make: Make) -> 
     after(job, 40)
     model = carried(job)
     assert model.models == len(model.curriculum.noted) + 1 > 1
-    (phase,) = job.export().plan
-    assert phase["epochs"] == -(-4 * model.curriculum.budget() // 6)
+    ((_, how),) = phases(job.export().plan, PROTOCOLS["ld"], job.syn.batch().detach())
+    assert (how.batch, how.lr) == (4, 1e-3)
+    assert 0 <= 2 * how.epochs - model.curriculum.budget() <= 1  # six rows in fours: two steps a pass
     assert torch.equal(job.syn.pixels, pixels)
     labels = job.syn.batch().target.detach()
     assert float(labels.min()) >= 0

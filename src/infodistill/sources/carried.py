@@ -188,14 +188,15 @@ class Carried(Source[Segment]):
 
 @dataclass(frozen=True)
 class CurriculumPlan:
-    """The plan of a set whose labels a carried model was distilled with: as many passes as their training steps make.
+    """The plan of a set whose labels a carried model was distilled with: as many passes as make its training steps.
 
-    `budget` steps of `batch` rows are budget * batch / n passes, rounded up; rates are the protocol's.
+    A pass over n rows in batches of the carried model's size is ceil(n / batch) steps; passes are rounded up, rates are
+    the protocol's.
     """
 
     carried: Carried
 
     def __call__(self, syn: SyntheticSet) -> Sequence[Mapping[str, Any]]:
-        rows = len(syn.y)
-        seen = self.carried.curriculum.budget() * min(self.carried.train.batch, rows)
-        return ({"rows": None, "rates": None, "epochs": -(-seen // rows)},)
+        batch, steps = self.carried.train.batch, self.carried.curriculum.budget()
+        passes = -(-steps // -(-len(syn.y) // batch))
+        return ({"rows": None, "rates": None, "epochs": passes, "batch": batch},)
