@@ -12,9 +12,11 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from infodistill.card import label_words
 from infodistill.pictures import Bar, bars_png, curves_png, grid_caption, grid_png
 from infodistill.runs import QUANTITIES, Difference, Run, paired_difference, read_runs
 from infodistill.serialise import canonical_json, sha256, write_bytes
+from infodistill.types import LabelKind
 
 LABELS = {"values": "value", "weights": "weight λ", "norms": "pixel-gradient norm"}
 SETTINGS = (
@@ -157,8 +159,9 @@ def _title(runs: Sequence[Run]) -> str:
 
 def _what(run: Run) -> str:
     d = run.distilled
-    labels = "soft labels" if d.soft_labels is not None else "hard labels"
-    return f"{len(d)} images, {d.ipc} per class, {labels}, {d.images_bytes + d.labels_bytes:,} bytes. {grid_caption(d)}"
+    labels = f"{label_words(d)}{'' if d.label_kind is LabelKind.SCORES else ' labels'}"
+    size = d.images_bytes + d.labels_bytes + d.scalars_bytes
+    return f"{len(d)} images, {d.ipc} per class, {labels}, {size:,} bytes. {grid_caption(d)}"
 
 
 def _settings(run: Run) -> list[tuple[str, str]]:
