@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from infodistill.augment import shift
+from infodistill.bases import principal_factors
 from infodistill.compute import Policy
 from infodistill.distillation import Distillation
 from infodistill.methods.dd import dd, rates_only
@@ -20,7 +21,7 @@ from infodistill.methods.mtt import mtt
 from infodistill.methods.rtp import rtp, rtp_rates_only
 from infodistill.methods.sldd import sldd
 from infodistill.real import RealData
-from infodistill.sources.experts import Experts, ExpertStore
+from infodistill.sources.experts import Experts, ExpertStore, up_to
 from infodistill.synthetic import from_real
 from infodistill.types import NetFactory
 
@@ -45,22 +46,22 @@ def _dm(s: Setting) -> Distillation:
 
 
 def _mtt(s: Setting) -> Distillation:
-    experts = Experts(s.experts(), span=1, window=lambda step: (0, 2), seed=s.seed)
-    batch = None if s.ipc == 1 else 50
+    experts = Experts(s.experts(), span=1, window=up_to(2), seed=s.seed)
     return mtt(
-        s.real, experts, steps=20, batch_syn=batch, lr=100.0, lr_rate=1e-4, rate=0.02, augment=shift(1),
-        real_per_class=1, **s.common,
+        s.real, experts, steps=20, batch_syn=10 if s.ipc == 1 else 50, lr=1000.0, lr_rate=1e-4, rate=0.02,
+        augment=shift(1), real_per_class=1, **s.common,
     )  # fmt: skip
 
 
-def _dd(s: Setting, learns: Any = None) -> Distillation:
-    more = {"init": from_real, "learns": learns} if learns else {"init": from_real}
-    return dd(s.real, s.net, rate=0.02, lr=0.02, real_per_class=40, passes=10 if s.ipc == 1 else 3, **more, **s.common)
+def _teaching(s: Setting) -> dict[str, Any]:
+    """DD's and SLDD's settings: all images in one batch, or ten batches of one image a class."""
+    return {
+        "passes": 10 if s.ipc == 1 else 2, "rate": 0.1, "lr": 0.03, "real_per_class": 50, "init": from_real, **s.common
+    }  # fmt: skip
 
 
-def _sldd(s: Setting) -> Distillation:
-    passes = 10 if s.ipc == 1 else 3
-    return sldd(s.real, s.net, rate=0.02, lr=0.02, real_per_class=40, passes=passes, init=from_real, **s.common)
+def _rtp(s: Setting) -> dict[str, Any]:
+    return {"steps": 30 if s.ipc == 1 else 15, "rate": 0.05, "rows": 10 if s.ipc == 1 else 5, "real_per_class": 50}
 
 
 def _frepo(s: Setting) -> Distillation:
@@ -69,13 +70,18 @@ def _frepo(s: Setting) -> Distillation:
 
 CONTENDERS: dict[str, tuple[Callable[[Setting], Distillation], str]] = {
     "dm": (_dm, "quick"),
-    "mtt": (_mtt, "mtt"),
+    "mtt": (_mtt, "quick"),
     "frepo": (_frepo, "frepo"),
-    "dd": (_dd, "dd"),
-    "dd-control": (lambda s: _dd(s, rates_only), "dd"),
-    "sldd": (_sldd, "dd"),
-    "rtp": (lambda s: rtp(s.real, s.net, real_per_class=40, **s.common), "rtp"),
-    "rtp-control": (lambda s: rtp_rates_only(s.real, s.net, real_per_class=40, **s.common), "rtp"),
+    "dd": (lambda s: dd(s.real, s.net, **_teaching(s)), "dd"),
+    "dd-control": (lambda s: dd(s.real, s.net, learns=rates_only, **_teaching(s)), "dd"),
+    "sldd": (lambda s: sldd(s.real, s.net, **_teaching(s)), "dd"),
+    "rtp": (
+        lambda s: rtp(
+            s.real, s.net, bases=8 if s.ipc == 1 else 160, lr=2.0, init=principal_factors, **_rtp(s), **s.common
+        ),
+        "rtp",
+    ),
+    "rtp-control": (lambda s: rtp_rates_only(s.real, s.net, **_rtp(s), **s.common), "rtp"),
     "ld": (lambda s: ld(s.real, s.net, real_per_class=40, **s.common), "ld"),
     "ld-ridge": (lambda s: ld_ridge(s.real, s.net, real_per_class=40, **s.common), "ld"),
 }
