@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,32 +15,42 @@ from infodistill import jobs
 from infodistill.conduct import Prepared
 from infodistill.distillation import Distillation
 from infodistill.seeding import stream
+from infodistill.settings import ExpertEntry
 from infodistill.sources.teachers import random_teachers
-from infodistill.training import fit
+from infodistill.supplies import Untrained, kept, teachers_data, training_of
+from infodistill.training import Fit, fit
+from infodistill.types import NetFactory
 
 TIMED = 3
 
 
 def estimate(prepared: Prepared) -> dict[str, Any]:
-    """JSON-able facts: data, recipe, terms, teachers, steps_per_second, seconds, memory and disk in bytes."""
+    """JSON-able facts: data, recipe, terms, teachers, experts, steps_per_second, seconds, memory and disk in bytes.
+
+    The steps that are timed look through untrained networks, which cost what trained ones do.
+    """
     recipe, real = prepared.recipe, prepared.real
     add = {name: max(strengths, key=lambda one: one.value) for name, strengths in prepared.grid.items()}
     factory = jobs.network(recipe.teachers.net, real.shape)
     pool = random_teachers(factory, real, count=1) if "cmi" in add else None
-    job = jobs.build(recipe, real, policy=prepared.policy, add=add, teachers=pool)
+    untrained = Untrained(jobs.network(recipe.net, real.shape), real)
+    job = jobs.build(recipe, real, policy=prepared.policy, add=add, teachers=pool, experts=untrained)
     per_second = steps_per_second(job)
     teachers = _teachers(prepared) if "cmi" in add else None
-    seconds = recipe.steps / per_second + (teachers["seconds"] if teachers else 0.0)
+    experts = _experts(prepared)
+    trained = [part for part in (teachers, experts) if part is not None]
+    seconds = recipe.steps / per_second + sum(part["seconds"] for part in trained)
     return {
         "data": {"name": real.name, "images": len(real), "shape": list(real.shape), "classes": real.num_classes},
         "recipe": {"name": prepared.request.recipe_name, **recipe.as_dict()},
         "terms": {name: [jobs.described(s) for s in strengths] for name, strengths in prepared.grid.items()},
         "teachers": teachers,
+        "experts": experts,
         "policy": prepared.policy.as_dict(),
         "steps_per_second": per_second,
         "seconds": seconds * _runs(prepared),
         "memory_bytes": peak_memory(prepared.policy.device),
-        "disk_bytes": _disk(job, recipe.steps) + (teachers["disk_bytes"] if teachers else 0),
+        "disk_bytes": _disk(job, recipe.steps) + sum(part["disk_bytes"] for part in trained),
     }
 
 
@@ -82,14 +93,10 @@ def _teachers(prepared: Prepared) -> dict[str, Any]:
     recipe, real = prepared.recipe, prepared.real
     school = jobs.schooling(recipe, prepared.request.seed)
     module = jobs.network(recipe.teachers.net, real.shape)(real.shape, real.num_classes)
-    folder = Path(prepared.cache) / "teachers" / school.digest(module, real, prepared.policy)
+    folder = Path(prepared.cache) / "teachers" / school.digest(module, teachers_data(recipe, real), prepared.policy)
     cached = min(len(list(folder.glob("*.json"))), school.count)
     weights = sum(value.numel() * value.element_size() for value in module.state_dict().values())
-    sample = real.subset(torch.arange(min(len(real), 4 * school.fit.batch)))
-    one = type(school.fit)(1, school.fit.batch, school.fit.lr)
-    start = time.perf_counter()
-    fit(module.to(prepared.policy.device), sample, one, stream(0, "estimate"), policy=prepared.policy)
-    epoch = (time.perf_counter() - start) * len(real) / len(sample)
+    epoch = _epoch(prepared, jobs.network(recipe.teachers.net, real.shape), school.fit)
     missing = school.count - cached
     return {
         "net": recipe.teachers.net,
@@ -98,6 +105,37 @@ def _teachers(prepared: Prepared) -> dict[str, Any]:
         "seconds": missing * school.fit.epochs * epoch,
         "disk_bytes": missing * weights,
     }
+
+
+def _experts(prepared: Prepared) -> dict[str, Any] | None:
+    """What the recipe's experts cost: how many are in the cache, and the time and disk of the others."""
+    recipe, real = prepared.recipe, prepared.real
+    entry = getattr(recipe, "experts", None)
+    if not isinstance(entry, ExpertEntry):
+        return None
+    factory, training, epochs = jobs.network(recipe.net, real.shape), training_of(entry), kept(entry)
+    module = factory(real.shape, real.num_classes)
+    cached = 0
+    missing = entry.count - cached
+    return {
+        "net": recipe.net,
+        "count": entry.count,
+        "cached": cached,
+        "epochs": entry.epochs,
+        "epochs_kept": len(epochs),
+        "seconds": missing * entry.epochs * _epoch(prepared, factory, training),
+        "disk_bytes": 4 * missing * len(epochs) * sum(value.numel() for value in module.parameters()),
+    }
+
+
+def _epoch(prepared: Prepared, factory: NetFactory, training: Fit) -> float:
+    """Seconds of one epoch on all of the data, from four batches."""
+    real = prepared.real
+    sample = real.subset(torch.arange(min(len(real), 4 * training.batch)))
+    module = factory(real.shape, real.num_classes).to(prepared.policy.device)
+    start = time.perf_counter()
+    fit(module, sample, replace(training, epochs=1), stream(0, "estimate"), policy=prepared.policy)
+    return (time.perf_counter() - start) * len(real) / len(sample)
 
 
 def _disk(job: Distillation, steps: int) -> int:

@@ -3,102 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from infodistill import augment, nets
+from infodistill import nets
+from infodistill.building import FAMILIES, Making, Size
 from infodistill.compute import Policy
 from infodistill.distillation import Distillation
 from infodistill.information import CMI, MIM
-from infodistill.methods.dc import dc, loops
-from infodistill.methods.dm import dm
-from infodistill.methods.dsa import dsa
 from infodistill.protocols import EvaluationProtocol, flippable, protocol_for
 from infodistill.real import RealData
-from infodistill.recipe import TERMS, Recipe, RecipeError
-from infodistill.sources.teachers import Schooling, Teachers, Told, random_teachers, train_teachers
-from infodistill.synthetic import Initialise, from_kmeans, from_noise, from_real
-from infodistill.training import Fit
-from infodistill.types import NetFactory
-from infodistill.weights import Ratio, Weighted, whole_set
-
-INITS: dict[str, Initialise] = {"real": from_real, "noise": from_noise, "kmeans": from_kmeans}
-DEFAULT_RATIO = {"cmi": 0.01, "mim": 0.03}
-"""Used when neither the command line nor the recipe gives a strength (docs/methods/cmi.md and mim.md say why)."""
+from infodistill.recipe import Recipe
+from infodistill.settings import Regression, Trajectory
+from infodistill.sources.segments import Segment
+from infodistill.sources.teachers import Teachers, Told, random_teachers
+from infodistill.strengths import DEFAULT_RATIO, Strength, described, parse_add, resolve_strength
+from infodistill.supplies import (
+    Untrained,
+    experts_for,
+    in_recipe_space,
+    net_name,
+    network,
+    schooling,
+    teachers_data,
+    teachers_for,
+)
+from infodistill.types import Source
+from infodistill.weights import Weighted, whole_set
 
 SMALL_STEP = 3e9
 """Flops of a step below which one thread serves best. DM on the digits (0.3e9): 1000 steps in 16 s on one thread while
 other work filled both cores, 155 s on two."""
-
-AUTO = ((12, "convnet2-w32"), (32, "convnet3-w64"), (64, "convnet4-w64"), (128, "convnet5-w64"))
-
-
-@dataclass(frozen=True)
-class Strength:
-    """How strongly a term counts: a weight, a ratio of gradient norms, or whatever the recipe says."""
-
-    kind: str = "recipe"
-    value: float = 0.0
-    origin: str = "asked for"
-
-    def __str__(self) -> str:
-        return {"recipe": "", "ratio": f"ratio:{self.value:g}"}.get(self.kind, f"{self.value:g}")
-
-    def weight(self) -> float | Ratio:
-        return Ratio(self.value) if self.kind == "ratio" else self.value
-
-
-def parse_add(text: str) -> tuple[str, tuple[Strength, ...]]:
-    """`cmi`, `cmi=8000`, `cmi=ratio:0.1` or a grid `cmi=ratio:0,0.01,0.03` as (term, strengths).
-
-    Raises:
-        RecipeError: no such term, or a strength that is not a number >= 0.
-    """
-    name, equals, value = text.partition("=")
-    if name not in TERMS:
-        raise RecipeError(f"unknown term '{name}' in --add {text}, known: {', '.join(TERMS)}")
-    if not equals:
-        return name, (Strength(),)
-    kind = "ratio" if value.startswith("ratio:") else "weight"
-    try:
-        values = [float(part) for part in value.removeprefix("ratio:").split(",")]
-    except ValueError:
-        raise RecipeError(
-            f"--add {text}: the strength is a number, ratio:NUMBER or a comma list, got '{value}'"
-        ) from None
-    if not all(0 <= v < float("inf") for v in values):
-        raise RecipeError(f"--add {text}: a strength must be a finite number of at least 0")
-    return name, tuple(Strength(kind, v) for v in values)
-
-
-def resolve_strength(recipe: Recipe, term: str, asked: Strength) -> Strength:
-    """The strength in numbers; `origin` says where it comes from."""
-    if asked.kind != "recipe":
-        return asked
-    entry = recipe.terms.get(cast(Any, term))
-    if entry is not None and entry.weight is not None:
-        return Strength("weight", entry.weight, f"the recipe's published weight ({entry.source})")
-    if entry is not None and entry.ratio is not None:
-        return Strength("ratio", entry.ratio, "the recipe's gradient-norm ratio (ours)")
-    return Strength(
-        "ratio", DEFAULT_RATIO[term], "the default gradient-norm ratio (ours; no published weight is known)"
-    )
-
-
-def net_name(name: str, shape: tuple[int, int, int]) -> str:
-    """The network a recipe means: `auto` follows the image size, ours."""
-    if name != "auto":
-        return name
-    return next((net for size, net in AUTO if max(shape[1:]) <= size), "convnet6-w64")
-
-
-def network(name: str, shape: tuple[int, int, int]) -> NetFactory:
-    """The factory of a recipe's network name."""
-    return nets.by_name(net_name(name, shape))
 
 
 def protocol(recipe: Recipe, real: RealData, name: str | None = None) -> EvaluationProtocol:
@@ -106,25 +44,25 @@ def protocol(recipe: Recipe, real: RealData, name: str | None = None) -> Evaluat
     return protocol_for(name or recipe.protocol, real.name if recipe.dataset == "any" else recipe.dataset)
 
 
-def plain(recipe: Recipe, real: RealData, *, seed: int = 0, policy: Policy | None = None) -> Distillation:
-    """The recipe's method without any added term."""
-    settings: dict[str, Any] = {
-        "ipc": recipe.ipc,
-        "seed": seed,
-        "lr": recipe.lr,
-        "momentum": recipe.momentum,
-        "real_per_class": recipe.real_per_class,
-        "init": INITS[recipe.init],
-        "augment": augment.by_name(recipe.augment),
-        "policy": policy,
-    }
-    factory = network(recipe.net, real.shape)
-    if recipe.method == "dm":
-        return dm(real, factory, **settings, share=recipe.share)
-    inner = {"outer": recipe.outer, "inner_epochs": recipe.inner_epochs}
-    settings |= {**inner, "lr_net": recipe.lr_net, "batch_train": recipe.batch_train}
-    make = {"dc": dc, "dsa": dsa}[recipe.method]
-    return make(real, factory, **settings, augment_train=augment.by_name(recipe.augment_train))
+def plain(
+    recipe: Recipe,
+    real: RealData,
+    *,
+    seed: int = 0,
+    policy: Policy | None = None,
+    cache: Path | None = None,
+    progress: Told | None = None,
+    experts: Source[Segment] | None = None,
+) -> Distillation:
+    """The recipe's method without any added term; experts are recorded, or found in the cache, where it needs them."""
+    real = in_recipe_space(recipe, real)
+
+    def segments() -> Source[Segment]:
+        recording: dict[str, Any] = {"seed": seed, "policy": policy, "cache": cache, "progress": progress}
+        return experts or experts_for(recipe, real, **recording)
+
+    making = Making(real, network(recipe.net, real.shape), seed, policy, segments)
+    return FAMILIES[recipe.method].build(recipe, making)
 
 
 def build(
@@ -137,61 +75,53 @@ def build(
     cache: Path | None = None,
     progress: Told | None = None,
     teachers: Teachers | None = None,
+    experts: Source[Segment] | None = None,
 ) -> Distillation:
     """The job a recipe describes, with terms added at given strengths; a strength of 0 adds nothing.
 
     Raises:
         ValueError: a name nobody knows, an ipc the data cannot give, or a term that is structurally zero.
     """
-    job = plain(recipe, real, seed=seed, policy=policy)
+    made: dict[str, Any] = {"seed": seed, "policy": policy, "cache": cache, "progress": progress}
+    real = in_recipe_space(recipe, real)
+    job = plain(recipe, real, **made, experts=experts)
     strengths = {name: resolve_strength(recipe, name, asked) for name, asked in (add or {}).items()}
     strengths = {name: strength for name, strength in strengths.items() if strength.value > 0}
     entries: dict[str, Weighted] = {}
-    if "cmi" in strengths:
-        pool = teachers or teachers_for(recipe, real, seed=seed, policy=policy, cache=cache, progress=progress)
-        entries["cmi"] = Weighted(strengths["cmi"].weight(), CMI(pool.held(network_life(recipe))), whole_set)
     if "mim" in strengths:
-        looks = cast(Any, job.terms["match"].term).looks
-        entries["mim"] = Weighted(strengths["mim"].weight(), MIM(looks), whole_set)
-    return job.adding(**entries) if entries else job
+        entries["mim"] = Weighted(strengths["mim"].weight(), MIM(_looks(job, recipe.method)), whole_set)
+    if "cmi" in strengths:
+        pool = teachers or teachers_for(recipe, real, **made)
+        entries["cmi"] = Weighted(strengths["cmi"].weight(), CMI(pool.held(network_life(recipe))), whole_set)
+    return job.adding(**{name: entries[name] for name in ("cmi", "mim") if name in entries}) if entries else job
+
+
+def _looks(job: Distillation, method: str) -> Any:
+    """What the method's own term looks through.
+
+    Raises:
+        ValueError: it looks through nothing that features of synthetic images could be read from.
+    """
+    looks = getattr(job.terms["match"].term, "looks", None)
+    if looks is None:
+        raise ValueError(f"MIM cannot be added to {method}: its loss looks at no features of synthetic images")
+    return looks
 
 
 def network_life(recipe: Recipe) -> int:
     """Steps a matching network lives for; a teacher is kept as long (in the authors' DC and DSA, one per iteration)."""
-    return 1 if recipe.method == "dm" else recipe.outer or loops(recipe.ipc)[0]
+    return FAMILIES[recipe.method].life(recipe)
 
 
-def rehearse(recipe: Recipe, real: RealData, add: Mapping[str, Strength]) -> Distillation:
-    """The same job with one tiny untrained teacher: built for its errors, or to be timed, never for its result."""
+def rehearse(recipe: Recipe, real: RealData, add: Mapping[str, Strength], policy: Policy | None = None) -> Distillation:
+    """The same job with one tiny untrained teacher and untrained experts: built for its errors, or to be timed, never
+    for its result.
+    """
+    real = in_recipe_space(recipe, real)
     network(recipe.teachers.net, real.shape)
     tiny = random_teachers(nets.by_name("convnet1-w1"), real, count=1)
-    return build(recipe, real, add=add, teachers=tiny)
-
-
-def schooling(recipe: Recipe, seed: int = 0) -> Schooling:
-    """How the recipe's teachers are trained."""
-    t = recipe.teachers
-    return Schooling(t.count, Fit(t.epochs, t.batch, t.lr, t.momentum, t.weight_decay), seed)
-
-
-def teachers_for(
-    recipe: Recipe,
-    real: RealData,
-    *,
-    seed: int = 0,
-    policy: Policy | None = None,
-    cache: Path | None = None,
-    progress: Told | None = None,
-) -> Teachers:
-    """The recipe's pretrained networks, from the cache where they are there."""
-    school = schooling(recipe, seed)
-    settings: dict[str, Any] = {"policy": policy, "cache": cache, "progress": progress}
-    factory = network(recipe.teachers.net, real.shape)
-    least = recipe.teachers.at_least
-    pool = train_teachers(real, factory, count=school.count, fit=school.fit, seed=seed, at_least=least, **settings)
-    if progress is not None:
-        progress("teachers", school.count, school.count)
-    return pool
+    experts = Untrained(network(recipe.net, real.shape), real)
+    return build(recipe, real, add=add, policy=policy, teachers=tiny, experts=experts)
 
 
 def forward_flops(name: str, shape: tuple[int, int, int], classes: int) -> float:
@@ -205,12 +135,7 @@ def forward_flops(name: str, shape: tuple[int, int, int], classes: int) -> float
 def step_flops(recipe: Recipe, real: RealData) -> float:
     """Floating-point operations of one step, roughly, inner training included."""
     one = forward_flops(recipe.net, real.shape, real.num_classes)
-    images, drawn = recipe.ipc * real.num_classes, recipe.real_per_class * real.num_classes
-    if recipe.method == "dm":
-        return one * (drawn + 2 * images)
-    outer, inner = loops(recipe.ipc)
-    outer, inner = recipe.outer or outer, inner if recipe.inner_epochs is None else recipe.inner_epochs
-    return one * (3 * drawn + 7 * images + 3 * images * inner * (outer - 1) / outer)
+    return FAMILIES[recipe.method].work(recipe, Size(one, real.num_classes))
 
 
 def spare_threads(work: float) -> None:
@@ -224,8 +149,21 @@ def fitted(recipe: Recipe, real: RealData) -> Recipe:
     teachers = recipe.teachers.model_copy(update={"net": net_name(recipe.teachers.net, real.shape)})
     filled: dict[str, Any] = {"net": net_name(recipe.net, real.shape), "teachers": teachers}
     if recipe.dataset == "any" and not flippable(real.name):  # the generic recipe does not know what it is used for
-        filled |= {key: unflipped(getattr(recipe, key)) for key in ("augment", "augment_train")}
+        filled |= _without_flips(recipe)
     return recipe.model_copy(update=filled)
+
+
+def _without_flips(recipe: Recipe) -> dict[str, Any]:
+    """Every augmentation the recipe names, without the operation `flip`."""
+    changes: dict[str, Any] = {
+        key: unflipped(getattr(recipe, key)) for key in ("augment", "augment_train") if hasattr(recipe, key)
+    }
+    if isinstance(recipe, Trajectory):
+        augment = unflipped(recipe.experts.augment)
+        changes["experts"] = recipe.experts.model_copy(update={"augment": augment})
+    if isinstance(recipe, Regression):
+        changes["mirrored"] = False
+    return changes
 
 
 def unflipped(name: str) -> str:
@@ -234,6 +172,27 @@ def unflipped(name: str) -> str:
     return f"{kind}{colon}{'_'.join(word for word in strategy.split('_') if word != 'flip')}"
 
 
-def described(strength: Strength) -> dict[str, Any]:
-    """JSON-able, for a run's record."""
-    return {"kind": strength.kind, "value": strength.value, "origin": strength.origin}
+__all__ = [
+    "DEFAULT_RATIO",
+    "Strength",
+    "build",
+    "described",
+    "experts_for",
+    "fitted",
+    "forward_flops",
+    "in_recipe_space",
+    "net_name",
+    "network",
+    "network_life",
+    "parse_add",
+    "plain",
+    "protocol",
+    "rehearse",
+    "resolve_strength",
+    "schooling",
+    "spare_threads",
+    "step_flops",
+    "teachers_data",
+    "teachers_for",
+    "unflipped",
+]

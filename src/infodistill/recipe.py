@@ -9,87 +9,47 @@ import difflib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
+
+from infodistill.settings import (
+    Expected,
+    Flat,
+    Labelling,
+    Matching,
+    Recipe,
+    Regression,
+    Remembering,
+    Replayed,
+    TeacherEntry,
+    TermEntry,
+    Trajectory,
+)
 
 FOLDER = Path(__file__).parent / "recipes"
-METHODS = ("dm", "dc", "dsa")
+MODELS: Mapping[str, type[Recipe]] = {
+    "dm": Matching,
+    "dc": Matching,
+    "dsa": Matching,
+    "mtt": Trajectory,
+    "tesla": Trajectory,
+    "ftd": Flat,
+    "dd": Replayed,
+    "sldd": Replayed,
+    "ld": Labelling,
+    "ld_ridge": Labelling,
+    "rtp": Remembering,
+    "frepo": Regression,
+}
+"""Method -> what its recipes can say."""
+
+METHODS = tuple(MODELS)
 TERMS = ("cmi", "mim")
-Init = Literal["real", "noise", "kmeans"]
 
 
 class RecipeError(ValueError):
     """A recipe that cannot be read; the sentence names the file or the key."""
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class TermEntry(_Strict):
-    """A term a recipe knows: its published weight, or a ratio of gradient norms, and what it reached in the paper."""
-
-    weight: float | None = Field(default=None, ge=0)
-    ratio: float | None = Field(default=None, ge=0)
-    source: str = "ours"
-    accuracy: float | None = Field(default=None, ge=0, le=1)
-    std: float | None = Field(default=None, ge=0, le=1)
-
-
-class TeacherEntry(_Strict):
-    """The pretrained networks CMI looks through, and how each is trained."""
-
-    net: str = "resnet18"
-    count: int = Field(default=10, ge=1)
-    epochs: int = Field(default=40, ge=0)
-    lr: float = Field(default=0.01, gt=0)
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    weight_decay: float = Field(default=1e-3, ge=0)
-    batch: int = Field(default=256, ge=1)
-    at_least: float = Field(default=0.0, ge=0, le=1)
-
-
-class Expected(_Strict):
-    """The published accuracy of the plain method, in 0-1; no accuracy means that none was published."""
-
-    accuracy: float | None = Field(default=None, ge=0, le=1)
-    std: float | None = Field(default=None, ge=0, le=1)
-    source: str = "UNKNOWN"
-
-
-class Recipe(_Strict):
-    """Every setting of one distillation.
-
-    `steps` is the total number of rounds. `outer` and `inner_epochs` (DC, DSA) are the updates in a network's life and
-    the epochs of its training between two of them. `augment` is a name of `augment.by_name`.
-    """
-
-    method: Literal["dm", "dc", "dsa"]
-    dataset: str = "any"
-    ipc: int = Field(default=10, ge=1)
-    net: str = "convnet3"
-    steps: int = Field(ge=0)
-    lr: float = Field(gt=0)
-    momentum: float = Field(default=0.5, ge=0, lt=1)
-    real_per_class: int = Field(default=256, ge=1)
-    init: Init = "real"
-    augment: str = "none"
-    augment_train: str = "none"
-    protocol: str = "dsa"
-    outer: int | None = Field(default=None, ge=1)
-    inner_epochs: int | None = Field(default=None, ge=0)
-    lr_net: float = Field(default=0.01, gt=0)
-    batch_train: int = Field(default=256, ge=1)
-    share: int = Field(default=1, ge=1)
-    terms: dict[Literal["cmi", "mim"], TermEntry] = Field(default_factory=dict[Literal["cmi", "mim"], TermEntry])
-    teachers: TeacherEntry = TeacherEntry()
-    expected: Expected = Expected()
-    notes: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-able; `parse` is the inverse. Keys without a value are left out."""
-        return self.model_dump(exclude_none=True)
 
 
 def parse(content: Mapping[str, Any], origin: str = "recipe") -> Recipe:
@@ -98,10 +58,15 @@ def parse(content: Mapping[str, Any], origin: str = "recipe") -> Recipe:
     Raises:
         RecipeError: an unknown key (the nearest known one is named), a missing one, or a value out of range.
     """
+    method = content.get("method")
+    if not isinstance(method, str) or method not in MODELS:
+        known = ", ".join(f"'{name}'" for name in METHODS)
+        raise RecipeError(f"{origin}: the method is {method!r}, but the known ones are {known}")
+    model = MODELS[method]
     try:
-        return Recipe.model_validate(dict(content))
+        return model.model_validate(dict(content))
     except ValidationError as error:
-        raise RecipeError(f"{origin}: {_sentence(error)}") from None
+        raise RecipeError(f"{origin}: {_sentence(error, model)}") from None
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -143,7 +108,7 @@ def find(dataset: str, method: str, ipc: int | None = None) -> tuple[str, dict[s
     name = own[min(own, key=lambda n: abs(n - wanted))] if own else f"quick/{method}"
     content = read(name)
     if content.get("ipc", 10) != wanted:
-        dropped = ("expected", "terms", "outer", "inner_epochs", "notes")
+        dropped = ("expected", "terms", "outer", "inner_epochs", "batches", "images", "notes")
         content = {key: value for key, value in content.items() if key not in dropped}
     return name, {**content, "ipc": wanted}
 
@@ -173,19 +138,43 @@ def setting(text: str) -> tuple[str, Any]:
         return key.strip(), value
 
 
-def _sentence(error: ValidationError) -> str:
+def _sentence(error: ValidationError, model: type[Recipe]) -> str:
     """The first problem in one sentence."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"] if part != "[key]")
     if first["type"] == "extra_forbidden":
-        known = _known(first["loc"])
-        near = difflib.get_close_matches(str(first["loc"][-1]), known, 1, 0.0)
+        near = difflib.get_close_matches(str(first["loc"][-1]), _known(first["loc"], model), 1, 0.0)
         return f"unknown key '{where}'; the nearest known one is '{near[0]}'"
     if first["type"] == "missing":
         return f"the key '{where}' is missing"
+    if first["type"] == "value_error":
+        return first["msg"].removeprefix("Value error, ")
     return f"'{where}' is {first['input']!r}, but {first['msg'][0].lower()}{first['msg'][1:]}"
 
 
-def _known(location: tuple[int | str, ...]) -> list[str]:
-    model = {"teachers": TeacherEntry, "expected": Expected, "terms": TermEntry}
-    return list((model.get(str(location[0]), Recipe) if len(location) > 1 else Recipe).model_fields)
+def _known(location: tuple[int | str, ...], model: type[BaseModel]) -> list[str]:
+    """The keys of the table that a location lies in."""
+    if len(location) > 1 and location[0] == "terms":
+        return list(TermEntry.model_fields)
+    inner = model.model_fields[str(location[0])].annotation if len(location) > 1 else None
+    table = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else model
+    return list(table.model_fields)
+
+
+__all__ = [
+    "FOLDER",
+    "METHODS",
+    "MODELS",
+    "TERMS",
+    "Expected",
+    "Recipe",
+    "RecipeError",
+    "TeacherEntry",
+    "TermEntry",
+    "changed",
+    "find",
+    "names",
+    "parse",
+    "read",
+    "setting",
+]

@@ -19,7 +19,9 @@ def distill(
     data: Annotated[
         str | None, typer.Option(help="digits, mnist, cifar10, ..., a folder, .npz, Parquet or hf:NAME.")
     ] = None,
-    method: Annotated[str | None, typer.Option(help="dm, dc or dsa.  [default: dm]")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="dm, dc, dsa, mtt, frepo, ...: --method ? lists them.  [default: dm]")
+    ] = None,
     add: Annotated[
         list[str] | None,
         typer.Option(help="Add a term: cmi, cmi=8000, cmi=ratio:0.1, mim=0.8. A comma list is a grid for --validate."),
@@ -95,6 +97,10 @@ def _dry_run(prepared: Prepared, as_json: bool) -> None:
         print(
             f"would train    {teachers['count']} teachers {teachers['net']} ({cached}), {duration(teachers['seconds'])}"
         )
+    if (experts := facts["experts"]) is not None:
+        cached = f"{experts['cached']} of {experts['count']} are cached"
+        print(f"would record   {experts['count']} experts {experts['net']} of {experts['epochs']} epochs ({cached}),")
+        print(f"               {experts['epochs_kept']} epochs kept, {duration(experts['seconds'])}")
     print(f"speed          {facts['steps_per_second']:.2f} steps/s")
     print(f"time           {duration(facts['seconds'])}")
     print(f"memory         {facts['memory_bytes'] / 2**20:.0f} MiB")

@@ -1,0 +1,46 @@
+"""MTT and its descendants from their recipes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from infodistill import augment
+from infodistill.building.making import INITS, SECOND_ORDER, Making, Size, given
+from infodistill.distillation import Distillation
+from infodistill.methods.ftd import ftd
+from infodistill.methods.mtt import mtt
+from infodistill.methods.tesla import tesla
+from infodistill.settings import Flat, Trajectory
+
+
+def settings(recipe: Trajectory, making: Making) -> dict[str, Any]:
+    """What every descendant of MTT takes."""
+    student = recipe.student
+    return {
+        **making.common(recipe.ipc),
+        **given(batch_syn=student.batch, real_per_class=recipe.real_per_class),
+        "steps": student.steps,
+        "rate": student.rate,
+        "lr_rate": student.lr_rate,
+        "lr": recipe.lr,
+        "momentum": recipe.momentum,
+        "augment": augment.by_name(recipe.augment),
+        "init": INITS[recipe.init],
+    }
+
+
+def matched(recipe: Trajectory, making: Making) -> Distillation:
+    """MTT and TESLA."""
+    make = {"mtt": mtt, "tesla": tesla}[recipe.method]
+    return make(making.real, making.segments(), **settings(recipe, making))
+
+
+def flat(recipe: Flat, making: Making) -> Distillation:
+    """FTD."""
+    return ftd(making.real, making.segments(), **settings(recipe, making), ema=recipe.ema)
+
+
+def work(recipe: Trajectory, size: Size) -> float:
+    """Flops of one step: N second-order steps on the student's batch."""
+    images = recipe.ipc * size.classes
+    return size.one * SECOND_ORDER * recipe.student.steps * min(recipe.student.batch or images, images)

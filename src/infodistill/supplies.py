@@ -1,0 +1,160 @@
+"""What a recipe's job needs made beforehand: its networks by name, data in its value space, teachers and experts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from infodistill import augment, nets
+from infodistill.compute import Policy
+from infodistill.data.cache import cache_dir
+from infodistill.descent import GSAM
+from infodistill.real import RealData
+from infodistill.recipe import Recipe
+from infodistill.settings import ExpertEntry
+from infodistill.sources.segments import FreshStarts, Segment
+from infodistill.sources.teachers import Schooling, Teachers, Told, train_teachers
+from infodistill.training import Fit
+from infodistill.types import NetFactory, Source
+from infodistill.whitening import in_space, whitened
+
+AUTO = ((12, "convnet2-w32"), (32, "convnet3-w64"), (64, "convnet4-w64"), (128, "convnet5-w64"))
+
+
+def net_name(name: str, shape: tuple[int, int, int]) -> str:
+    """The network a recipe means: `auto` follows the image size, ours."""
+    if name != "auto":
+        return name
+    return next((net for size, net in AUTO if max(shape[1:]) <= size), "convnet6-w64")
+
+
+def network(name: str, shape: tuple[int, int, int]) -> NetFactory:
+    """The factory of a recipe's network name."""
+    return nets.by_name(net_name(name, shape))
+
+
+def in_recipe_space(recipe: Recipe, real: RealData) -> RealData:
+    """The data as the recipe's networks see it: ZCA-whitened, fitted on all of `real`, where the recipe says `zca`."""
+    return whitened(real) if recipe.zca and real.space.whitening is None else real
+
+
+def schooling(recipe: Recipe, seed: int = 0) -> Schooling:
+    """How the recipe's teachers are trained."""
+    t = recipe.teachers
+    return Schooling(t.count, Fit(t.epochs, t.batch, t.lr, t.momentum, t.weight_decay), seed)
+
+
+def teachers_data(recipe: Recipe, real: RealData) -> RealData:
+    """What the recipe's teachers are trained on: the job's values, or with `teachers.plain` those before whitening."""
+    plain = recipe.teachers.plain and real.space.whitening is not None
+    return in_space(real, replace(real.space, whitening=None)) if plain else real
+
+
+def teachers_for(
+    recipe: Recipe,
+    real: RealData,
+    *,
+    seed: int = 0,
+    policy: Policy | None = None,
+    cache: Path | None = None,
+    progress: Told | None = None,
+) -> Teachers:
+    """The recipe's pretrained networks, from the cache where they are there."""
+    school = schooling(recipe, seed)
+    settings: dict[str, Any] = {"policy": policy, "cache": cache, "progress": progress}
+    factory = network(recipe.teachers.net, real.shape)
+    data, least = teachers_data(recipe, real), recipe.teachers.at_least
+    pool = train_teachers(data, factory, count=school.count, fit=school.fit, seed=seed, at_least=least, **settings)
+    if progress is not None:
+        progress("teachers", school.count, school.count)
+    return pool
+
+
+@dataclass(frozen=True)
+class Window:
+    """Where segments may start at an update: low, and high (exclusive).
+
+    high = min(last, grow_from + floor((last - grow_from) step / grow_over)); without `grow_from`, `last`.
+    """
+
+    first: int
+    last: int
+    grow_from: int | None = None
+    grow_over: int | None = None
+
+    def __call__(self, step: int) -> tuple[int, int]:
+        if self.grow_from is None or self.grow_over is None:
+            return self.first, self.last
+        grown = self.grow_from + (self.last - self.grow_from) * step // self.grow_over
+        return self.first, min(self.last, grown)
+
+
+def window_of(entry: ExpertEntry) -> Window:
+    return Window(entry.first, entry.last, entry.grow_from, entry.grow_over)
+
+
+def training_of(entry: ExpertEntry) -> Fit:
+    """How the recipe's experts are trained: plain SGD, or GSAM where `rho` is given (FTD)."""
+    fit = Fit(entry.epochs, entry.batch, entry.lr, entry.momentum, entry.weight_decay)
+    fit = replace(fit, augment=augment.by_name(entry.augment))
+    return fit if entry.rho is None else replace(fit, descend=GSAM(entry.rho, entry.alpha, entry.adaptive))
+
+
+def kept(entry: ExpertEntry) -> tuple[int, ...]:
+    """The epochs a recipe reads: where segments start and where they end."""
+    starts = range(entry.first, entry.last)
+    return tuple(sorted({epoch + end for epoch in starts for end in (0, entry.span)}))
+
+
+class Untrained(Source[Segment]):
+    """Segments from one random network to another: a stand-in for experts, to find mistakes and to time steps."""
+
+    def __init__(self, factory: NetFactory, real: RealData) -> None:
+        make: dict[str, Any] = {"shape": real.shape, "classes": real.num_classes, "seed": 0, "hold": None}
+        self.starts = FreshStarts(factory, owner="untrained.start", **make)
+        self.ends = FreshStarts(factory, owner="untrained.end", **make)
+        self.space = real.space
+
+    def use(self, policy: Policy) -> None:
+        self.starts.use(policy)
+        self.ends.use(policy)
+
+    def draw(self) -> Segment:
+        return replace(self.starts.draw(), end=self.ends.draw().start, space=self.space)
+
+
+def experts_for(
+    recipe: Recipe,
+    real: RealData,
+    *,
+    seed: int = 0,
+    policy: Policy | None = None,
+    cache: Path | None = None,
+    progress: Told | None = None,
+) -> Source[Segment]:
+    """Segments of the recipe's experts, recorded on `real` or found in the cache.
+
+    Raises:
+        ValueError: the recipe's method has no experts.
+    """
+    from infodistill.sources.experts import Experts, record_experts
+
+    entry = expert_entry(recipe)
+    store = record_experts(
+        real, network(recipe.net, real.shape), count=entry.count, fit=training_of(entry), keep=kept(entry), seed=seed,
+        policy=policy, cache=cache or cache_dir(), progress=progress,
+    )  # fmt: skip
+    return Experts(store, span=entry.span, window=window_of(entry), seed=seed)
+
+
+def expert_entry(recipe: Recipe) -> ExpertEntry:
+    """The recipe's table of experts.
+
+    Raises:
+        ValueError: its method has none.
+    """
+    entry = getattr(recipe, "experts", None)
+    if not isinstance(entry, ExpertEntry):
+        raise ValueError(f"the method {recipe.method} has no experts")
+    return entry
