@@ -65,17 +65,26 @@ def test_a_larger_store_holds_the_smaller_one_and_trains_only_what_is_missing(tm
 def test_only_the_epochs_a_recipe_reads_are_kept(tmp_path: Path) -> None:
     assert epochs_read((0, 2), 2) == (0, 1, 2, 3)
     assert epochs_read((1, 2), 2) == (1, 3)
-    few, whole = store(tmp_path, 1, keep=epochs_read((1, 2), 2)), store(tmp_path, 1)
-    assert few.folder != whole.folder
-    assert all(torch.equal(v, whole.parameters(0, 3)[n]) for n, v in few.parameters(0, 3).items())
-    module = NET(tiny_real().shape, 3)
-    assert disk_bytes(module, 1, 2) < (few.folder / "0000.safetensors").stat().st_size < disk_bytes(module, 1, 3)
-    with pytest.raises(ValueError, match=r"epoch 0 of expert 0 was not kept.*epochs \(1, 3\)"):
+    few, module = store(tmp_path, 1, keep=epochs_read((1, 2), 2)), NET(tiny_real().shape, 3)
+    assert disk_bytes(module, 1, 2) < few.nbytes < disk_bytes(module, 1, 3)
+    with pytest.raises(ValueError, match=r"epoch 0 of expert 0 was not kept.*epochs 1, 3"):
         few.parameters(0, 0)
     with pytest.raises(ValueError, match=r"need epochs \[0, 2\] too"):
         Experts(few, span=2, window=up_to(2))
     with pytest.raises(ValueError, match="epoch 9 cannot be kept of a training of 3 epochs"):
         store(tmp_path, 1, keep=(9,))
+
+
+def test_other_epochs_widen_the_store_and_change_no_number(tmp_path: Path) -> None:
+    few = store(tmp_path, 1, keep=(1, 3))
+    before = few.parameters(0, 3)
+    wide = store(tmp_path, 1, keep=(0, 2))
+    assert (wide.folder, wide.epochs, few.told[0]["epochs"]) == (few.folder, (0, 2), [0, 1, 2, 3])
+    assert all(torch.equal(v, few.parameters(0, 3)[n]) for n, v in before.items())
+    stamp = (few.folder / "0000.safetensors").stat().st_mtime_ns
+    again = store(tmp_path, 1, keep=(1, 3))
+    assert (few.folder / "0000.safetensors").stat().st_mtime_ns == stamp
+    assert again.digest == few.digest != wide.digest
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -21,7 +21,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from infodistill.compute import Policy
 from infodistill.files import write_atomically
 from infodistill.real import RealData
 from infodistill.seeding import key
@@ -32,16 +31,13 @@ from infodistill.whitening import space_facts
 
 FORMAT = 1
 FACTS = "store.json"
-SAMPLE = 1000
-"""Training images an expert's accuracy is measured on, at most; a tenth of the data but at least 100 (our choice)."""
 
 
 @dataclass(frozen=True)
 class ExpertStore:
     """Experts 0 .. count - 1 of a folder, at the epochs asked for; epoch 0 is the start, epoch e follows e epochs.
 
-    `module` gives the architecture (its own weights are not read) and `space` the value space of the training images.
-    `kept` is whatever has to live as long as the store does (the temporary folder of an unnamed one).
+    `module` gives the architecture (its own weights are not read), `space` the value space of the training images.
     """
 
     folder: Path
@@ -50,7 +46,6 @@ class ExpertStore:
     space: ValueSpace
     count: int
     epochs: tuple[int, ...]
-    kept: object = field(default=None, repr=False, compare=False)
 
     def parameters(self, expert: int, epoch: int, device: torch.device | str = "cpu") -> dict[str, Tensor]:
         """The parameters of one expert after `epoch` epochs: fresh tensors, written by nobody else.
@@ -60,7 +55,7 @@ class ExpertStore:
         """
         if not 0 <= expert < self.count or epoch not in self.epochs:
             raise ValueError(
-                f"expert {expert} at epoch {epoch} was asked for, the store has experts 0..{self.count - 1} at epochs "
+                f"epoch {epoch} of expert {expert} was not kept: the store has experts 0..{self.count - 1} at epochs "
                 f"{listed(self.epochs)}"
             )
         path = expert_file(self.folder, expert)
@@ -92,10 +87,13 @@ class ExpertStore:
         return {**self.facts, "epochs": list(self.epochs), "experts": self.told}
 
     @cached_property
-    def fingerprint(self) -> str:
-        """Digest of every stored value that this store hands out."""
+    def digest(self) -> str:
+        """Hex digest of every stored value that this store hands out."""
         rows = [[told["rows"][str(epoch)] for epoch in self.epochs] for told in self.told]
         return hashlib.blake2b(canonical_json(rows).encode(), digest_size=16).hexdigest()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ExpertStore:
+        return self  # nothing here changes
 
     @property
     def nbytes(self) -> int:
@@ -114,8 +112,8 @@ def store_facts(
     parameters = [(name, list(value.shape)) for name, value in module.named_parameters()]
     if other := sorted(module.state_dict().keys() - {name for name, _ in parameters}):
         raise ValueError(
-            f"a trajectory holds parameters only, but this network also has {other[0]!r} ({len(other)} buffers): take "
-            "one without running statistics, such as a ConvNet with instance norm"
+            f"a trajectory holds parameters only, so a network of experts must not have batch norm or other buffers, "
+            f"this one has {other[0]!r}: take instance norm"
         )
     rates = [fit.decay(epoch) for epoch in range(fit.epochs)]
     training = {name: getattr(fit, name) for name in ("batch", "lr", "momentum", "weight_decay")}
@@ -173,7 +171,9 @@ def open_store(
         raise ValueError(f"{folder} holds {have} readable experts, at least {max(wanted, 1)} are wanted")
     common = set.intersection(*({*one["epochs"]} for one in told if one))
     if epochs is not None and (missing := sorted(set(epochs) - common)):
-        raise ValueError(f"the experts in {folder} keep epochs {listed(sorted(common))}, also wanted: {listed(missing)}")
+        raise ValueError(
+            f"the experts in {folder} keep epochs {listed(sorted(common))}, also wanted: {listed(missing)}"
+        )
     return ExpertStore(folder, facts, module, real.space, wanted, tuple(sorted(common if epochs is None else epochs)))
 
 
@@ -214,6 +214,11 @@ def told_of(folder: Path, expert: int) -> dict[str, Any] | None:
             return header(file)
     except (OSError, SafetensorError, KeyError, ValueError):
         return None
+
+
+def disk_bytes(module: Net, count: int, epochs: int) -> int:
+    """Bytes that `count` experts at `epochs` kept epochs take, their short headers aside."""
+    return 4 * count * epochs * sum(value.numel() for value in module.parameters())
 
 
 def header(file: Any) -> dict[str, Any]:

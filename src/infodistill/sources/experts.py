@@ -9,8 +9,8 @@ import torch
 
 from infodistill.compute import Policy
 from infodistill.seeding import stream
+from infodistill.sources.expert_recording import record_experts as record_experts
 from infodistill.sources.expert_store import ExpertStore as ExpertStore
-from infodistill.sources.expert_store import record_experts as record_experts
 from infodistill.sources.segments import Segment
 from infodistill.types import Source
 
