@@ -16,8 +16,7 @@ from infodistill.conduct import Prepared
 from infodistill.distillation import Distillation
 from infodistill.seeding import stream
 from infodistill.settings import ExpertEntry
-from infodistill.sources.teachers import random_teachers
-from infodistill.supplies import Untrained, kept, teachers_data, training_of
+from infodistill.supplies import kept, teachers_data, training_of
 from infodistill.training import Fit, fit
 from infodistill.types import NetFactory
 
@@ -31,10 +30,7 @@ def estimate(prepared: Prepared) -> dict[str, Any]:
     """
     recipe, real = prepared.recipe, prepared.real
     add = {name: max(strengths, key=lambda one: one.value) for name, strengths in prepared.grid.items()}
-    factory = jobs.network(recipe.teachers.net, real.shape)
-    pool = random_teachers(factory, real, count=1) if "cmi" in add else None
-    untrained = Untrained(jobs.network(recipe.net, real.shape), real)
-    job = jobs.build(recipe, real, policy=prepared.policy, add=add, teachers=pool, experts=untrained)
+    job = jobs.rehearse(recipe, real, add, policy=prepared.policy, teacher=recipe.teachers.net)
     per_second = steps_per_second(job)
     teachers = _teachers(prepared) if "cmi" in add else None
     experts = _experts(prepared)
@@ -113,7 +109,7 @@ def _experts(prepared: Prepared) -> dict[str, Any] | None:
     entry = getattr(recipe, "experts", None)
     if not isinstance(entry, ExpertEntry):
         return None
-    factory, training, epochs = jobs.network(recipe.net, real.shape), training_of(entry), kept(entry)
+    factory, training, epochs = jobs.network(recipe.net, real.shape), training_of(entry), kept(recipe)
     module = factory(real.shape, real.num_classes)
     cached = 0
     missing = entry.count - cached

@@ -9,20 +9,17 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from infodistill import nets
-from infodistill.building import FAMILIES, Making, Size
+from infodistill.building import FAMILIES, Making, Size, Trained
 from infodistill.compute import Policy
 from infodistill.distillation import Distillation
 from infodistill.information import CMI, MIM
 from infodistill.protocols import EvaluationProtocol, flippable, protocol_for
 from infodistill.real import RealData
 from infodistill.recipe import Recipe
-from infodistill.settings import Regression, Trajectory
-from infodistill.sources.segments import Segment
+from infodistill.settings import Aligned, Regression, Trajectory
 from infodistill.sources.teachers import Teachers, Told, random_teachers
 from infodistill.strengths import DEFAULT_RATIO, Strength, described, parse_add, resolve_strength
 from infodistill.supplies import (
-    Untrained,
     experts_for,
     in_recipe_space,
     net_name,
@@ -30,8 +27,8 @@ from infodistill.supplies import (
     schooling,
     teachers_data,
     teachers_for,
+    untrained,
 )
-from infodistill.types import Source
 from infodistill.weights import Weighted, whole_set
 
 SMALL_STEP = 3e9
@@ -52,16 +49,16 @@ def plain(
     policy: Policy | None = None,
     cache: Path | None = None,
     progress: Told | None = None,
-    experts: Source[Segment] | None = None,
+    experts: Trained | None = None,
 ) -> Distillation:
     """The recipe's method without any added term; experts are recorded, or found in the cache, where it needs them."""
     real = in_recipe_space(recipe, real)
 
-    def segments() -> Source[Segment]:
+    def trained() -> Trained:
         recording: dict[str, Any] = {"seed": seed, "policy": policy, "cache": cache, "progress": progress}
         return experts or experts_for(recipe, real, **recording)
 
-    making = Making(real, network(recipe.net, real.shape), seed, policy, segments)
+    making = Making(real, network(recipe.net, real.shape), seed, policy, trained)
     return FAMILIES[recipe.method].build(recipe, making)
 
 
@@ -75,7 +72,7 @@ def build(
     cache: Path | None = None,
     progress: Told | None = None,
     teachers: Teachers | None = None,
-    experts: Source[Segment] | None = None,
+    experts: Trained | None = None,
 ) -> Distillation:
     """The job a recipe describes, with terms added at given strengths; a strength of 0 adds nothing.
 
@@ -113,15 +110,21 @@ def network_life(recipe: Recipe) -> int:
     return FAMILIES[recipe.method].life(recipe)
 
 
-def rehearse(recipe: Recipe, real: RealData, add: Mapping[str, Strength], policy: Policy | None = None) -> Distillation:
-    """The same job with one tiny untrained teacher and untrained experts: built for its errors, or to be timed, never
-    for its result.
-    """
+def rehearse(
+    recipe: Recipe,
+    real: RealData,
+    add: Mapping[str, Strength],
+    *,
+    policy: Policy | None = None,
+    teacher: str = "convnet1-w1",
+) -> Distillation:
+    """The same job with one untrained teacher and untrained experts: for its errors and its speed, never its result."""
     real = in_recipe_space(recipe, real)
     network(recipe.teachers.net, real.shape)
-    tiny = random_teachers(nets.by_name("convnet1-w1"), real, count=1)
-    experts = Untrained(network(recipe.net, real.shape), real)
-    return build(recipe, real, add=add, policy=policy, teachers=tiny, experts=experts)
+    pool = random_teachers(network(teacher, real.shape), real, count=1)
+    if isinstance(recipe, Aligned):  # there is nothing that untrained experts recognise
+        recipe = recipe.model_copy(update={"recognised": False})
+    return build(recipe, real, add=add, policy=policy, teachers=pool, experts=untrained(recipe, real))
 
 
 def forward_flops(name: str, shape: tuple[int, int, int], classes: int) -> float:

@@ -14,6 +14,7 @@ from typing import Any, cast
 from pydantic import BaseModel, ValidationError
 
 from infodistill.settings import (
+    Aligned,
     Expected,
     Flat,
     Labelling,
@@ -35,6 +36,7 @@ MODELS: Mapping[str, type[Recipe]] = {
     "mtt": Trajectory,
     "tesla": Trajectory,
     "ftd": Flat,
+    "datm": Aligned,
     "dd": Replayed,
     "sldd": Replayed,
     "ld": Labelling,

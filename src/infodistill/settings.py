@@ -154,6 +154,24 @@ class Flat(Trajectory):
     ema: float = Field(default=0.9995, ge=0, lt=1)
 
 
+class LogitEntry(Strict):
+    """How labels stored as logits are learned (SGD)."""
+
+    lr: float = Field(default=2.0, ge=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+
+
+class Aligned(Trajectory):
+    """DATM: labels as logits, updates skipped where the loss exceeds `threshold`, the window of `experts` may grow.
+
+    `recognised` starts from real images that an expert classifies correctly; else `init` says what from.
+    """
+
+    labels: LogitEntry = LogitEntry()
+    threshold: float = Field(default=1.0, gt=0)
+    recognised: bool = True
+
+
 class Replayed(Recipe):
     """DD and SLDD: `passes` times through `batches` batches, a learned rate per step, fresh networks.
 

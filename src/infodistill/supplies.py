@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from infodistill import augment, nets
-from infodistill.compute import Policy
+from infodistill.building.making import Trained
+from infodistill.compute import Policy, View
 from infodistill.data.cache import cache_dir
 from infodistill.descent import GSAM
+from infodistill.methods.datm import MovingWindow, finals_of
 from infodistill.real import RealData
 from infodistill.recipe import Recipe
-from infodistill.settings import ExpertEntry
+from infodistill.settings import Aligned, ExpertEntry
+from infodistill.sources.expert_recording import record_experts
+from infodistill.sources.experts import Experts, Window, epochs_read, up_to
 from infodistill.sources.segments import FreshStarts, Segment
 from infodistill.sources.teachers import Schooling, Teachers, Told, train_teachers
 from infodistill.training import Fit
@@ -71,27 +76,11 @@ def teachers_for(
     return pool
 
 
-@dataclass(frozen=True)
-class Window:
-    """Where segments may start at an update: low, and high (exclusive).
-
-    high = min(last, grow_from + floor((last - grow_from) step / grow_over)); without `grow_from`, `last`.
-    """
-
-    first: int
-    last: int
-    grow_from: int | None = None
-    grow_over: int | None = None
-
-    def __call__(self, step: int) -> tuple[int, int]:
-        if self.grow_from is None or self.grow_over is None:
-            return self.first, self.last
-        grown = self.grow_from + (self.last - self.grow_from) * step // self.grow_over
-        return self.first, min(self.last, grown)
-
-
 def window_of(entry: ExpertEntry) -> Window:
-    return Window(entry.first, entry.last, entry.grow_from, entry.grow_over)
+    """Where segments may start, by update: still, or growing (DATM)."""
+    if entry.grow_from is None or entry.grow_over is None:
+        return up_to(entry.last, entry.first)
+    return MovingWindow(entry.first, entry.grow_from, entry.last, entry.grow_over)
 
 
 def training_of(entry: ExpertEntry) -> Fit:
@@ -101,10 +90,11 @@ def training_of(entry: ExpertEntry) -> Fit:
     return fit if entry.rho is None else replace(fit, descend=GSAM(entry.rho, entry.alpha, entry.adaptive))
 
 
-def kept(entry: ExpertEntry) -> tuple[int, ...]:
-    """The epochs a recipe reads: where segments start and where they end."""
-    starts = range(entry.first, entry.last)
-    return tuple(sorted({epoch + end for epoch in starts for end in (0, entry.span)}))
+def kept(recipe: Recipe) -> tuple[int, ...]:
+    """The epochs a recipe reads: where segments start and end, and for DATM the last."""
+    entry = expert_entry(recipe)
+    ends = {entry.epochs} if isinstance(recipe, Aligned) else set[int]()
+    return tuple(sorted({*epochs_read((entry.first, entry.last), entry.span), *ends}))
 
 
 class Untrained(Source[Segment]):
@@ -123,6 +113,11 @@ class Untrained(Source[Segment]):
     def draw(self) -> Segment:
         return replace(self.starts.draw(), end=self.ends.draw().start, space=self.space)
 
+    def finals(self) -> list[View]:
+        """One expert at its end."""
+        segment = self.draw()
+        return [View(segment.module, segment.end or segment.start, Policy(), segment.space)]
+
 
 def experts_for(
     recipe: Recipe,
@@ -132,20 +127,25 @@ def experts_for(
     policy: Policy | None = None,
     cache: Path | None = None,
     progress: Told | None = None,
-) -> Source[Segment]:
-    """Segments of the recipe's experts, recorded on `real` or found in the cache.
+) -> Trained:
+    """The recipe's experts, recorded on `real` or found in the cache.
 
     Raises:
         ValueError: the recipe's method has no experts.
     """
-    from infodistill.sources.experts import Experts, record_experts
-
     entry = expert_entry(recipe)
     store = record_experts(
-        real, network(recipe.net, real.shape), count=entry.count, fit=training_of(entry), keep=kept(entry), seed=seed,
+        real, network(recipe.net, real.shape), count=entry.count, fit=training_of(entry), keep=kept(recipe), seed=seed,
         policy=policy, cache=cache or cache_dir(), progress=progress,
     )  # fmt: skip
-    return Experts(store, span=entry.span, window=window_of(entry), seed=seed)
+    segments = Experts(store, span=entry.span, window=window_of(entry), seed=seed)
+    return Trained(segments, partial(finals_of, store, entry.epochs, policy))
+
+
+def untrained(recipe: Recipe, real: RealData) -> Trained:
+    """A stand-in for the recipe's experts: right for mistakes and timing, wrong for results."""
+    segments = Untrained(network(recipe.net, real.shape), real)
+    return Trained(segments, segments.finals)
 
 
 def expert_entry(recipe: Recipe) -> ExpertEntry:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from infodistill.building import bilevel, matching, trajectory
-from infodistill.building.making import INITS, Making, Size
+from infodistill.building.making import INITS, Making, Size, Trained
 from infodistill.distillation import Distillation
 
 
@@ -44,6 +44,7 @@ FAMILIES: Mapping[str, Family] = {
     "mtt": _TRAJECTORY,
     "tesla": _TRAJECTORY,
     "ftd": Family(trajectory.flat, trajectory.work),
+    "datm": Family(trajectory.aligned, trajectory.work),
     "dd": _REPLAYED,
     "sldd": _REPLAYED,
     "ld": _LABELLING,
@@ -52,4 +53,4 @@ FAMILIES: Mapping[str, Family] = {
     "frepo": Family(bilevel.regression, bilevel.regression_work),
 }
 
-__all__ = ["FAMILIES", "INITS", "Family", "Making", "Size"]
+__all__ = ["FAMILIES", "INITS", "Family", "Making", "Size", "Trained"]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from infodistill.compute import Policy
+from infodistill.compute import Policy, View
 from infodistill.real import RealData
 from infodistill.sources.segments import Segment
 from infodistill.synthetic import Initialise, from_kmeans, from_noise, from_real
@@ -19,14 +19,22 @@ SECOND_ORDER = 12
 
 
 @dataclass(frozen=True)
+class Trained:
+    """Expert trajectories: their segments, and (when asked for) the experts at the end of their training."""
+
+    segments: Source[Segment]
+    finals: Callable[[], Sequence[View]]
+
+
+@dataclass(frozen=True)
 class Making:
-    """What a job is made from beside its recipe. `segments()` gives pieces of expert trajectories, where needed."""
+    """What a job is made from beside its recipe. `experts()` trains experts, or finds them, where they are needed."""
 
     real: RealData
     net: NetFactory
     seed: int
     policy: Policy | None
-    segments: Callable[[], Source[Segment]]
+    experts: Callable[[], Trained]
 
     def common(self, ipc: int) -> dict[str, Any]:
         """The keyword arguments every method function takes."""

@@ -7,10 +7,11 @@ from typing import Any
 from infodistill import augment
 from infodistill.building.making import INITS, SECOND_ORDER, Making, Size, given
 from infodistill.distillation import Distillation
+from infodistill.methods.datm import datm
 from infodistill.methods.ftd import ftd
 from infodistill.methods.mtt import mtt
 from infodistill.methods.tesla import tesla
-from infodistill.settings import Flat, Trajectory
+from infodistill.settings import Aligned, Flat, Trajectory
 
 
 def settings(recipe: Trajectory, making: Making) -> dict[str, Any]:
@@ -32,12 +33,21 @@ def settings(recipe: Trajectory, making: Making) -> dict[str, Any]:
 def matched(recipe: Trajectory, making: Making) -> Distillation:
     """MTT and TESLA."""
     make = {"mtt": mtt, "tesla": tesla}[recipe.method]
-    return make(making.real, making.segments(), **settings(recipe, making))
+    return make(making.real, making.experts().segments, **settings(recipe, making))
 
 
 def flat(recipe: Flat, making: Making) -> Distillation:
     """FTD."""
-    return ftd(making.real, making.segments(), **settings(recipe, making), ema=recipe.ema)
+    return ftd(making.real, making.experts().segments, **settings(recipe, making), ema=recipe.ema)
+
+
+def aligned(recipe: Aligned, making: Making) -> Distillation:
+    """DATM."""
+    chosen, trained = settings(recipe, making), making.experts()
+    if recipe.recognised:
+        del chosen["init"]
+    labels: dict[str, Any] = {"lr_labels": recipe.labels.lr, "momentum_labels": recipe.labels.momentum}
+    return datm(making.real, trained.segments, trained.finals(), **chosen, **labels, threshold=recipe.threshold)
 
 
 def work(recipe: Trajectory, size: Size) -> float:

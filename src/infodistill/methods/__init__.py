@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from infodistill.methods import selection
+from infodistill.methods.datm import datm
 from infodistill.methods.dc import dc
 from infodistill.methods.dd import dd
 from infodistill.methods.dm import dm
@@ -17,6 +18,7 @@ from infodistill.methods.sldd import sldd
 from infodistill.methods.tesla import tesla
 
 __all__ = [
+    "datm",
     "dc",
     "dd",
     "dm",
