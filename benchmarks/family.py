@@ -6,8 +6,8 @@
 A cell is (contender, ipc, seed): distil for `--seconds` after the first step (in which code is compiled), evaluate with
 fresh networks under its own protocol and under `quick`, write one JSON file. Seconds are those of a processor, on one
 thread, so that other work on the machine does not count. `dm-long` is DM for MTT's time with all experts charged to it.
-Controls are trained by the same replayed plan on real images, their rates tuned by the same objective. Several processes
-may share one `--out`.
+Experts see a balanced part of the real images. Controls are trained by the same replayed plan on real images, their
+rates tuned by the same objective. Several processes may share one `--out`.
 """
 
 from __future__ import annotations
@@ -46,9 +46,10 @@ class ExpertsOf:
 
     def __call__(self) -> ExpertStore:
         fit = Fit(self.args.expert_epochs, 256, 0.02)
+        part = self.real.sample(0, self.args.expert_images // self.real.num_classes)
         start = time.process_time()
         store = record_experts(
-            self.real, by_name(self.args.net), count=self.args.experts, fit=fit, keep=None, policy=self.policy,
+            self.real.subset(part), by_name(self.args.net), count=self.args.experts, fit=fit, policy=self.policy,
             cache=Path(self.args.cache),
         )  # fmt: skip
         if not self.note.exists():
@@ -121,8 +122,7 @@ def _tried(d: Distilled, real: RealData, args: argparse.Namespace, policy: Polic
     try:
         return scores(d, real, args, policy, protocol)
     except ValueError as error:
-        hard = Distilled(d.images, d.y, d.space, d.class_names, meta=d.meta)
-        return {**scores(hard, real, args, policy, protocol), "hard_labels_because": str(error)}
+        return {**scores(d.hard(), real, args, policy, protocol), "hard_labels_because": str(error)}
 
 
 def table(folder: Path) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--net", default="convnet3-w32")
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--seconds", type=float, default=100.0)
-    for name, default in {"nets": 5, "threads": 1, "experts": 5, "expert-epochs": 3}.items():
+    for name, default in {"nets": 5, "threads": 1, "experts": 3, "expert-epochs": 3, "expert-images": 20_000}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     return parser.parse_args()
 
