@@ -89,32 +89,29 @@ class GSAM:
     def __call__(self, optimiser: torch.optim.Optimizer, parameters: Sequence[Tensor], gradient: Gradient) -> Tensor:
         loss = gradient()
         g = [_grad(parameter) for parameter in parameters]
-        shift = self._ascend(parameters, g)
+        here = [parameter.detach().clone() for parameter in parameters]
+        self._ascend(parameters, g)
         gradient()
         g_p = [_grad(parameter) for parameter in parameters]
         with torch.no_grad():
-            for parameter, moved in zip(parameters, shift, strict=True):
-                parameter.sub_(moved)
-            for parameter, new in zip(parameters, gap_gradient(g, g_p, self.alpha), strict=True):
+            for parameter, value, new in zip(parameters, here, gap_gradient(g, g_p, self.alpha), strict=True):
+                parameter.copy_(value)  # adding and subtracting the shift would leave rounding behind
                 parameter.grad = new
         optimiser.step()
         return loss
 
     @torch.no_grad()
-    def _ascend(self, parameters: Sequence[Tensor], g: Sequence[Tensor]) -> list[Tensor]:
+    def _ascend(self, parameters: Sequence[Tensor], g: Sequence[Tensor]) -> None:
         scale = [parameter.abs() ** self.adaptive for parameter in parameters]
-        norm = _norm([s * part for s, part in zip(scale, g, strict=True)])
-        shift = [self.rho * s.square() * part / norm.clamp_min(1e-12) for s, part in zip(scale, g, strict=True)]
-        for parameter, moved in zip(parameters, shift, strict=True):
-            parameter.add_(moved)
-        return shift
+        norm = _norm([s * part for s, part in zip(scale, g, strict=True)]).clamp_min(1e-12)
+        for parameter, s, part in zip(parameters, scale, g, strict=True):
+            parameter.add_(self.rho * s.square() * part / norm)
 
 
 def gap_gradient(g: Sequence[Tensor], g_p: Sequence[Tensor], alpha: float) -> list[Tensor]:
     """g_p - alpha (g - <g, g_p> / |g_p|^2 g_p): the perturbed gradient less the part of g orthogonal to it."""
-    along = torch.stack([(a * b).sum() for a, b in zip(g, g_p, strict=True)]).sum() / _norm(g_p).square().clamp_min(
-        1e-24
-    )
+    product = torch.stack([(a * b).sum() for a, b in zip(g, g_p, strict=True)]).sum()
+    along = product / _norm(g_p).square().clamp_min(1e-24)
     return [b - alpha * (a - along * b) for a, b in zip(g, g_p, strict=True)]
 
 
