@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from infodistill.distillation import Distillation
 from infodistill.nets.convnet import convnet
 from infodistill.nets.initialise import initialise
 from infodistill.seeding import stream
+from infodistill.sources.expert_recording import Start
 from infodistill.sources.segments import Segment
 from infodistill.types import Net, NetFactory, Source
 
@@ -41,10 +43,12 @@ class Walks(Source[Segment]):
         size: float = 0.02,
         window: Window = whole,
         count: int = 2,
+        start: Callable[[int], Mapping[str, Tensor]] | None = None,
     ) -> None:
         self.seed, self.window = seed, window
         self.module = factory(shape, classes).requires_grad_(False)
-        self.walks = [[_epoch(self.module, seed + expert, size, t) for t in range(6)] for expert in range(count)]
+        starts = [start(e) if start else _fresh(self.module, seed + e) for e in range(count)]
+        self.walks = [[_epoch(at, seed + e, size, t) for t in range(6)] for e, at in enumerate(starts)]
 
     def draw(self) -> Segment:
         generator, (low, high) = stream(self.seed, "walks", self.step), self.window(self.step)
@@ -53,14 +57,33 @@ class Walks(Source[Segment]):
         return Segment(self.module, walk[t], walk[t + 2], t, None)
 
 
-def _epoch(module: Net, seed: int, size: float, epoch: int) -> dict[str, Tensor]:
+def _fresh(module: Net, seed: int) -> dict[str, Tensor]:
     initialise(module, stream(seed, "walk"))
-    generator = stream(seed, "walk.steps")
-    point = {name: value.detach().clone() for name, value in module.named_parameters()}
+    return {name: value.detach().clone() for name, value in module.named_parameters()}
+
+
+def _epoch(start: Mapping[str, Tensor], seed: int, size: float, epoch: int) -> dict[str, Tensor]:
+    generator, point = stream(seed, "walk.steps"), {name: value.clone() for name, value in start.items()}
     for _ in range(epoch):
         for value in point.values():
             value += size * torch.randn(value.shape, generator=generator)
     return point
+
+
+@dataclass(eq=False)
+class Recorder:
+    """Walks from the starts given; remembers what was asked for."""
+
+    asked: list[tuple[int, str]] = field(default_factory=list[tuple[int, str]])
+    starts: dict[int, Start | None] = field(default_factory=dict[int, "Start | None"])
+
+    def __call__(self, stage: int, start: Start | None, origin: str) -> Walks:
+        self.asked.append((stage, origin))
+        self.starts[stage] = start
+        return Walks(seed=10 * stage, start=start)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Recorder:
+        return self
 
 
 def after(job: Distillation, steps: int) -> list[Tensor]:
