@@ -4,10 +4,10 @@
     python benchmarks/family.py --out benchmarks/results/mnist-family --table
 
 A cell is (contender, ipc, seed): distil for `--seconds` after the first step (in which code is compiled), evaluate with
-fresh networks under its own protocol and under `quick`, write one JSON file. Seconds are those of a processor, on one
-thread, so that other work on the machine does not count. `dm-long` is DM for MTT's time with all experts charged to it.
-Experts see a balanced part of the real images. Controls are trained by the same replayed plan on real images, their
-rates tuned by the same objective. Several processes may share one `--out`.
+fresh networks under its own protocol and plan, and under `quick` without a plan, write one JSON file. Seconds are those
+of a processor, on one thread, so that other work on the machine does not count. `dm-long` is DM for MTT's time with all
+experts charged to it. Experts see a balanced part of the real images. Controls are trained by the same replayed plan on
+real images, their rates tuned by the same objective. Several processes may share one `--out`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import argparse
 import json
 import statistics
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from paired import claim
 from infodistill.compute import Policy, capabilities
 from infodistill.data import load_data
 from infodistill.distillation import Distillation
-from infodistill.distilled import Distilled
+from infodistill.distilled import ALL_ROWS, Distilled
 from infodistill.evaluation import evaluate
 from infodistill.files import write_atomically
 from infodistill.nets import by_name
@@ -100,7 +101,11 @@ def run_cell(name: str, ipc: int, seed: int, args: argparse.Namespace) -> dict[s
     job = make(Setting(real, by_name(args.net), ipc, seed, policy, experts))
     told = distil(job, args.seconds + (experts.seconds if long else 0.0))
     distilled = job.export(method=name)
-    found = {protocol: _tried(distilled, real, args, policy, protocol) for protocol in dict.fromkeys((own, COMMON))}
+    distilled.save(args.cache / "sets" / f"{name}-ipc{ipc}-seed{seed}")
+    plain = replace(distilled, plan=(ALL_ROWS,))
+    found = {"own": _tried(distilled, real, args, policy, own)}
+    if own != COMMON or distilled.plan != plain.plan:
+        found["common"] = _tried(plain, real, args, policy, COMMON)
     return {
         "contender": name,
         "ipc": ipc,

@@ -27,7 +27,7 @@ from infodistill.real import RealData
 from infodistill.sources.pool import Pool, SyntheticRows
 from infodistill.synthetic import Initialise, from_real, synthesise
 from infodistill.training import Fit
-from infodistill.types import Batch, LabelKind, NetFactory
+from infodistill.types import Augment, Batch, LabelKind, NetFactory
 from infodistill.updates import Update
 from infodistill.weights import Weighted
 
@@ -112,7 +112,9 @@ def frepo(
     lr_net: float = 3e-4,
     batch_net: int = 1000,
     real_per_class: int | None = None,
+    net_steps: int = 1,
     prototypes: Prototypes = plain,
+    augment: Augment | None = None,
     init: Initialise = from_real,
     policy: Policy | None = None,
 ) -> Distillation:
@@ -136,12 +138,15 @@ def frepo(
         lr_net: of Adam, one step per update of the drawn network, squared error.
         batch_net: most synthetic images in that step.
         real_per_class: real images of each class per step; 1024 // classes by default.
+        net_steps: epochs of that training per update (ours; 1 is the paper).
         prototypes: what the regression is fitted on: `plain`, or `mirrored` where the paper flips.
+        augment: siamese augmentation of the regression, and image by image of the pool's training (ours); None, as in
+            the paper, for none.
         init: what the images start from; real images in the paper.
         policy: how networks run.
     """
     policy = policy or Policy()
-    train = Fit(1, batch_net, lr_net, loss=squared_error_rows, optimiser=adam)
+    train = Fit(net_steps, batch_net, lr_net, augment=augment, loss=squared_error_rows, optimiser=adam)
     nets = Pool(
         net,
         real.shape,
@@ -154,6 +159,6 @@ def frepo(
     )
     syn = learned_scores(synthesise(real, ipc, seed, init, policy.device))
     update = Update(Lamb(syn.trainable(), lr), Cosine(steps, final))
-    terms = {"match": Weighted(1.0, KernelRidge(Looks(nets, identity(), seed), prototypes))}
+    terms = {"match": Weighted(1.0, KernelRidge(Looks(nets, augment or identity(), seed), prototypes))}
     per_class = real_per_class or max(1, REAL_BATCH // real.num_classes)
     return Distillation(syn, real, terms, update, seed, per_class, policy=policy)
