@@ -61,6 +61,14 @@ class Recording:
             module, self.real, self.fit, seed=self.seed, precision=self.policy.precision, origin=self.begun
         )
 
+    def folder(self, cache: Path) -> Path:
+        """Where its experts are kept."""
+        return cache / "experts" / store_name(self.facts())
+
+    def missing(self, folder: Path, count: int) -> list[int]:
+        """Which of `count` experts are not there, or not with all the epochs wanted."""
+        return [expert for expert in range(count) if not _has(folder, expert, self.keep)]
+
     def fresh(self, expert: int) -> Net:
         """The network of expert i before its training."""
         module = self.factory(self.real.shape, self.real.num_classes)
@@ -157,19 +165,40 @@ def record_experts(
             buffers.
         FloatingPointError: an expert diverged.
     """
-    epochs = tuple(sorted(set(range(fit.epochs + 1) if keep is None else keep)))
-    _check(count, epochs, fit, named=(start is None) == (not begun))
-    hyper = replace(fit, epochs=epochs[-1])
-    recording = Recording(real, factory, hyper, epochs, seed, policy or Policy(), start, begun)
-    facts = recording.facts()
-    folder = cache / "experts" / store_name(facts)
-    missing = [expert for expert in range(count) if not _has(folder, expert, epochs)]
+    if count < 1:
+        raise ValueError(f"at least 1 expert is recorded, got {count}")
+    recording = recording_of(real, factory, fit=fit, keep=keep, seed=seed, policy=policy, start=start, begun=begun)
+    folder, last = recording.folder(cache), recording.keep[-1]
+    missing = recording.missing(folder, count)
     if missing and not (folder / FACTS).exists():
-        write_facts(folder, facts)
-    done = (count - len(missing)) * hyper.epochs
+        write_facts(folder, recording.facts())
     for place, expert in enumerate(missing):
-        _record(recording, folder, expert, _offset(progress, done + place * hyper.epochs, count * hyper.epochs))
-    return open_store(folder, factory(real.shape, real.num_classes), real, count=count, epochs=epochs)
+        done = (count - len(missing) + place) * last
+        _record(recording, folder, expert, _offset(progress, done, count * last))
+    module = factory(real.shape, real.num_classes)
+    return open_store(folder, module, real, count=count, epochs=recording.keep)
+
+
+def recording_of(
+    real: RealData,
+    factory: NetFactory,
+    *,
+    fit: Fit,
+    keep: Sequence[int] | None = None,
+    seed: int = 0,
+    policy: Policy | None = None,
+    start: Start | None = None,
+    begun: str = "",
+) -> Recording:
+    """The checked recording that `record_experts` makes of these arguments."""
+    epochs = tuple(sorted(set(range(fit.epochs + 1) if keep is None else keep)))
+    if wrong := [epoch for epoch in epochs if not 0 <= epoch <= fit.epochs]:
+        raise ValueError(f"epoch {wrong[0]} cannot be kept of a training of {fit.epochs} epochs")
+    if not epochs:
+        raise ValueError("experts keep at least 1 epoch, got none")
+    if (start is None) != (not begun):
+        raise ValueError("a given start needs a name, and a name a start: `start` and `begun` come both or neither")
+    return Recording(real, factory, replace(fit, epochs=epochs[-1]), epochs, seed, policy or Policy(), start, begun)
 
 
 def _record(recording: Recording, folder: Path, expert: int, on_epoch: Callable[[int], None]) -> None:
@@ -191,12 +220,3 @@ def _offset(progress: Told | None, before: int, total: int) -> Callable[[int], N
             progress("epochs of experts", min(before + epoch, total), total)
 
     return tell
-
-
-def _check(count: int, epochs: Sequence[int], fit: Fit, *, named: bool) -> None:
-    if count < 1 or not epochs:
-        raise ValueError(f"a store has at least 1 expert and 1 epoch, got {count} and {len(epochs)}")
-    if wrong := [epoch for epoch in epochs if not 0 <= epoch <= fit.epochs]:
-        raise ValueError(f"epoch {wrong[0]} cannot be kept of a training of {fit.epochs} epochs")
-    if not named:
-        raise ValueError("a given start needs a name, and a name a start: `start` and `begun` come both or neither")

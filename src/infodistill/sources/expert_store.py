@@ -222,7 +222,8 @@ def disk_bytes(module: Net, count: int, epochs: int) -> int:
 
 
 def header(file: Any) -> dict[str, Any]:
-    return json.loads(file.metadata()["expert"])
+    """How the expert of an open file fared; KeyError where the file is not an expert's."""
+    return json.loads((file.metadata() or {})["expert"])
 
 
 def expert_file(folder: Path, expert: int) -> Path:
