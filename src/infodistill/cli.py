@@ -8,6 +8,7 @@ from infodistill.commands.demo import demo
 from infodistill.commands.distill import distill
 from infodistill.commands.doctor import doctor
 from infodistill.commands.evaluate import evaluate
+from infodistill.commands.experts import experts
 from infodistill.commands.measure import measure
 from infodistill.commands.report import report
 from infodistill.commands.reproduce import reproduce
@@ -22,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-for command in (demo, distill, evaluate, measure, teachers, reproduce, report, doctor):
+for command in (demo, distill, evaluate, measure, teachers, experts, reproduce, report, doctor):
     app.command()(command)
 
 

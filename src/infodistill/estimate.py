@@ -5,7 +5,6 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,9 @@ import torch
 from infodistill import jobs
 from infodistill.conduct import Prepared
 from infodistill.distillation import Distillation
-from infodistill.seeding import stream
 from infodistill.settings import ExpertEntry
-from infodistill.supplies import kept, teachers_data, training_of
-from infodistill.training import Fit, fit
-from infodistill.types import NetFactory
+from infodistill.sources.expert_cost import epoch_seconds, expert_cost
+from infodistill.supplies import recording, teachers_data
 
 TIMED = 3
 
@@ -92,7 +89,7 @@ def _teachers(prepared: Prepared) -> dict[str, Any]:
     folder = Path(prepared.cache) / "teachers" / school.digest(module, teachers_data(recipe, real), prepared.policy)
     cached = min(len(list(folder.glob("*.json"))), school.count)
     weights = sum(value.numel() * value.element_size() for value in module.state_dict().values())
-    epoch = _epoch(prepared, jobs.network(recipe.teachers.net, real.shape), school.fit)
+    epoch = epoch_seconds(real, jobs.network(recipe.teachers.net, real.shape), school.fit, prepared.policy)
     missing = school.count - cached
     return {
         "net": recipe.teachers.net,
@@ -109,29 +106,9 @@ def _experts(prepared: Prepared) -> dict[str, Any] | None:
     entry = getattr(recipe, "experts", None)
     if not isinstance(entry, ExpertEntry):
         return None
-    factory, training, epochs = jobs.network(recipe.net, real.shape), training_of(entry), kept(recipe)
-    module = factory(real.shape, real.num_classes)
-    cached = 0
-    missing = entry.count - cached
-    return {
-        "net": recipe.net,
-        "count": entry.count,
-        "cached": cached,
-        "epochs": entry.epochs,
-        "epochs_kept": len(epochs),
-        "seconds": missing * entry.epochs * _epoch(prepared, factory, training),
-        "disk_bytes": 4 * missing * len(epochs) * sum(value.numel() for value in module.parameters()),
-    }
-
-
-def _epoch(prepared: Prepared, factory: NetFactory, training: Fit) -> float:
-    """Seconds of one epoch on all of the data, from four batches."""
-    real = prepared.real
-    sample = real.subset(torch.arange(min(len(real), 4 * training.batch)))
-    module = factory(real.shape, real.num_classes).to(prepared.policy.device)
-    start = time.perf_counter()
-    fit(module, sample, replace(training, epochs=1), stream(0, "estimate"), policy=prepared.policy)
-    return (time.perf_counter() - start) * len(real) / len(sample)
+    settings = recording(recipe, seed=prepared.request.seed, policy=prepared.policy, cache=prepared.cache)
+    cost = expert_cost(real, jobs.network(recipe.net, real.shape), **settings)
+    return {"net": recipe.net, **{name: value for name, value in vars(cost).items() if name != "folder"}}
 
 
 def _disk(job: Distillation, steps: int) -> int:

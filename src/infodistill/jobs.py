@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -16,14 +16,17 @@ from infodistill.information import CMI, MIM
 from infodistill.protocols import EvaluationProtocol, flippable, protocol_for
 from infodistill.real import RealData
 from infodistill.recipe import Recipe
-from infodistill.settings import Aligned, Regression, Trajectory
+from infodistill.settings import Aligned, Regression, Staged, Trajectory
+from infodistill.sources.staged import Record
 from infodistill.sources.teachers import Teachers, Told, random_teachers
 from infodistill.strengths import DEFAULT_RATIO, Strength, described, parse_add, resolve_strength
 from infodistill.supplies import (
+    Same,
     experts_for,
     in_recipe_space,
     net_name,
     network,
+    recorder,
     schooling,
     teachers_data,
     teachers_for,
@@ -54,11 +57,15 @@ def plain(
     """The recipe's method without any added term; experts are recorded, or found in the cache, where it needs them."""
     real = in_recipe_space(recipe, real)
 
+    recording: dict[str, Any] = {"seed": seed, "policy": policy, "cache": cache, "progress": progress}
+
     def trained() -> Trained:
-        recording: dict[str, Any] = {"seed": seed, "policy": policy, "cache": cache, "progress": progress}
         return experts or experts_for(recipe, real, **recording)
 
-    making = Making(real, network(recipe.net, real.shape), seed, policy, trained)
+    def record() -> Record:
+        return Same(experts.segments) if experts else recorder(cast(Staged, recipe), real, **recording)
+
+    making = Making(real, network(recipe.net, real.shape), seed, policy, trained, record)
     return FAMILIES[recipe.method].build(recipe, making)
 
 

@@ -23,6 +23,7 @@ from infodistill.settings import (
     Regression,
     Remembering,
     Replayed,
+    Staged,
     TeacherEntry,
     TermEntry,
     Trajectory,
@@ -37,6 +38,7 @@ MODELS: Mapping[str, type[Recipe]] = {
     "tesla": Trajectory,
     "ftd": Flat,
     "datm": Aligned,
+    "seqmatch": Staged,
     "dd": Replayed,
     "sldd": Replayed,
     "ld": Labelling,
@@ -110,7 +112,7 @@ def find(dataset: str, method: str, ipc: int | None = None) -> tuple[str, dict[s
     name = own[min(own, key=lambda n: abs(n - wanted))] if own else f"quick/{method}"
     content = read(name)
     if content.get("ipc", 10) != wanted:
-        dropped = ("expected", "terms", "outer", "inner_epochs", "batches", "images", "notes")
+        dropped = ("expected", "terms", "outer", "inner_epochs", "batches", "images", "parts", "notes")
         content = {key: value for key, value in content.items() if key not in dropped}
     return name, {**content, "ipc": wanted}
 

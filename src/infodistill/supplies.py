@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,14 @@ from infodistill.compute import Policy, View
 from infodistill.data.cache import cache_dir
 from infodistill.descent import GSAM
 from infodistill.methods.datm import MovingWindow, finals_of
+from infodistill.methods.seqmatch import Recorded
 from infodistill.real import RealData
 from infodistill.recipe import Recipe
-from infodistill.settings import Aligned, ExpertEntry
-from infodistill.sources.expert_recording import record_experts
+from infodistill.settings import Aligned, ExpertEntry, Staged
+from infodistill.sources.expert_recording import Start, record_experts
 from infodistill.sources.experts import Experts, Window, epochs_read, up_to
 from infodistill.sources.segments import FreshStarts, Segment
+from infodistill.sources.staged import Record
 from infodistill.sources.teachers import Schooling, Teachers, Told, train_teachers
 from infodistill.training import Fit
 from infodistill.types import NetFactory, Source
@@ -79,8 +81,8 @@ def teachers_for(
 def window_of(entry: ExpertEntry) -> Window:
     """Where segments may start, by update: still, or growing (DATM)."""
     if entry.grow_from is None or entry.grow_over is None:
-        return up_to(entry.last, entry.first)
-    return MovingWindow(entry.first, entry.grow_from, entry.last, entry.grow_over)
+        return up_to(entry.upper, entry.first)
+    return MovingWindow(entry.first, entry.grow_from, entry.upper, entry.grow_over)
 
 
 def training_of(entry: ExpertEntry) -> Fit:
@@ -91,10 +93,13 @@ def training_of(entry: ExpertEntry) -> Fit:
 
 
 def kept(recipe: Recipe) -> tuple[int, ...]:
-    """The epochs a recipe reads: where segments start and end, and for DATM the last."""
+    """The epochs a recipe reads: where segments start and end, for DATM the last too; of SeqMatch the first stage's."""
     entry = expert_entry(recipe)
+    if isinstance(recipe, Staged):
+        low, end = recipe.intervals[0]
+        return epochs_read((low, end - entry.span), entry.span)
     ends = {entry.epochs} if isinstance(recipe, Aligned) else set[int]()
-    return tuple(sorted({*epochs_read((entry.first, entry.last), entry.span), *ends}))
+    return tuple(sorted({*epochs_read((entry.first, entry.upper), entry.span), *ends}))
 
 
 class Untrained(Source[Segment]):
@@ -119,6 +124,15 @@ class Untrained(Source[Segment]):
         return [View(segment.module, segment.end or segment.start, Policy(), segment.space)]
 
 
+def recording(
+    recipe: Recipe, *, seed: int = 0, policy: Policy | None = None, cache: Path | None = None
+) -> dict[str, Any]:
+    """The keyword arguments `record_experts` and `expert_cost` take for this recipe."""
+    entry = expert_entry(recipe)
+    made: dict[str, Any] = {"count": entry.count, "fit": training_of(entry), "keep": kept(recipe)}
+    return {**made, "seed": seed, "policy": policy, "cache": cache or cache_dir()}
+
+
 def experts_for(
     recipe: Recipe,
     real: RealData,
@@ -133,13 +147,39 @@ def experts_for(
     Raises:
         ValueError: the recipe's method has no experts.
     """
-    entry = expert_entry(recipe)
-    store = record_experts(
-        real, network(recipe.net, real.shape), count=entry.count, fit=training_of(entry), keep=kept(recipe), seed=seed,
-        policy=policy, cache=cache or cache_dir(), progress=progress,
-    )  # fmt: skip
+    entry, factory = expert_entry(recipe), network(recipe.net, real.shape)
+    settings = recording(recipe, seed=seed, policy=policy, cache=cache)
+    store = record_experts(real, factory, **settings, progress=progress)
     segments = Experts(store, span=entry.span, window=window_of(entry), seed=seed)
     return Trained(segments, partial(finals_of, store, entry.epochs, policy))
+
+
+def recorder(
+    recipe: Staged,
+    real: RealData,
+    *,
+    seed: int = 0,
+    policy: Policy | None = None,
+    cache: Path | None = None,
+    progress: Told | None = None,
+) -> Record:
+    """What records SeqMatch's experts, stage by stage."""
+    first = training_of(recipe.experts)
+    return Recorded(
+        real, network(recipe.net, real.shape), first, replace(first, epochs=recipe.later_epochs), cache or cache_dir(),
+        recipe.intervals, recipe.experts.span, recipe.experts.count, seed, policy, progress,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Same:
+    """A `Record` that gives the same segments at every stage: a stand-in."""
+
+    segments: Source[Segment]
+
+    def __call__(self, stage: int, start: Start | None, origin: str) -> Source[Segment]:
+        del stage, start, origin
+        return self.segments
 
 
 def untrained(recipe: Recipe, real: RealData) -> Trained:

@@ -45,6 +45,7 @@ FAMILIES: Mapping[str, Family] = {
     "tesla": _TRAJECTORY,
     "ftd": Family(trajectory.flat, trajectory.work),
     "datm": Family(trajectory.aligned, trajectory.work),
+    "seqmatch": Family(trajectory.staged, trajectory.work),
     "dd": _REPLAYED,
     "sldd": _REPLAYED,
     "ld": _LABELLING,

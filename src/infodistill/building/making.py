@@ -9,6 +9,7 @@ from typing import Any
 from infodistill.compute import Policy, View
 from infodistill.real import RealData
 from infodistill.sources.segments import Segment
+from infodistill.sources.staged import Record
 from infodistill.synthetic import Initialise, from_kmeans, from_noise, from_real
 from infodistill.types import NetFactory, Source
 
@@ -28,13 +29,17 @@ class Trained:
 
 @dataclass(frozen=True)
 class Making:
-    """What a job is made from beside its recipe. `experts()` trains experts, or finds them, where they are needed."""
+    """What a job is made from beside its recipe.
+
+    `experts()` trains experts, or finds them, where they are needed; `record()` does so stage by stage (SeqMatch).
+    """
 
     real: RealData
     net: NetFactory
     seed: int
     policy: Policy | None
     experts: Callable[[], Trained]
+    record: Callable[[], Record]
 
     def common(self, ipc: int) -> dict[str, Any]:
         """The keyword arguments every method function takes."""

@@ -10,8 +10,9 @@ from infodistill.distillation import Distillation
 from infodistill.methods.datm import datm
 from infodistill.methods.ftd import ftd
 from infodistill.methods.mtt import mtt
+from infodistill.methods.seqmatch import seqmatch
 from infodistill.methods.tesla import tesla
-from infodistill.settings import Aligned, Flat, Trajectory
+from infodistill.settings import Aligned, Flat, Staged, Trajectory
 
 
 def settings(recipe: Trajectory, making: Making) -> dict[str, Any]:
@@ -48,6 +49,16 @@ def aligned(recipe: Aligned, making: Making) -> Distillation:
         del chosen["init"]
     labels: dict[str, Any] = {"lr_labels": recipe.labels.lr, "momentum_labels": recipe.labels.momentum}
     return datm(making.real, trained.segments, trained.finals(), **chosen, **labels, threshold=recipe.threshold)
+
+
+def staged(recipe: Staged, making: Making) -> Distillation:
+    """SeqMatch."""
+    chosen = settings(recipe, making)
+    for name in ("ipc", "rate"):
+        del chosen[name]
+    rates = (recipe.student.rate, recipe.later_rate)
+    stages: dict[str, Any] = {"ipcs": recipe.split, "stage_steps": recipe.stage_steps, "rates": rates}
+    return seqmatch(making.real, making.net, making.record(), **chosen, **stages)
 
 
 def work(recipe: Trajectory, size: Size) -> float:

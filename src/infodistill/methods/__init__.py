@@ -14,6 +14,7 @@ from infodistill.methods.ld import ld
 from infodistill.methods.ld_ridge import ld_ridge
 from infodistill.methods.mtt import mtt
 from infodistill.methods.rtp import rtp
+from infodistill.methods.seqmatch import seqmatch
 from infodistill.methods.sldd import sldd
 from infodistill.methods.tesla import tesla
 
@@ -30,6 +31,7 @@ __all__ = [
     "mtt",
     "rtp",
     "selection",
+    "seqmatch",
     "sldd",
     "tesla",
 ]
