@@ -104,7 +104,8 @@ def run_cell(name: str, ipc: int, seed: int, args: argparse.Namespace) -> dict[s
     distilled.save(args.cache / "sets" / f"{name}-ipc{ipc}-seed{seed}")
     plain = replace(distilled, plan=(ALL_ROWS,))
     found = {"own": _tried(distilled, real, args, policy, own)}
-    if not name.endswith("control") and (own != COMMON or distilled.plan != plain.plan):
+    wanted = not name.endswith("control") and seed in args.common_seeds
+    if wanted and (own != COMMON or distilled.plan != plain.plan):
         found["common"] = _tried(plain, real, args, policy, COMMON)
     return {
         "contender": name,
@@ -158,6 +159,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--contenders", nargs="*", default=[*CONTENDERS, "dm-long"])
     parser.add_argument("--ipc", nargs="*", type=int, default=[1, 10])
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
+    parser.add_argument("--common-seeds", nargs="*", type=int, default=[0, 1, 2], help="seeds tried under `quick` too")
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--net", default="convnet3-w32")
