@@ -58,7 +58,8 @@ def main() -> None:
         if stall_at in {job.step for job in jobs.values()}:
             stall(jobs)
     for path, job in jobs.items():
-        save_file({"images": job.syn.pixels.detach()}, path.with_suffix(".images"))
+        learned = {str(i): tensor.detach() for i, tensor in enumerate(job.syn.trainable())}
+        save_file(learned, path.with_suffix(".images"))
 
 
 if __name__ == "__main__":

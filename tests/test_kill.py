@@ -13,10 +13,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from table import METHODS
+from table import METHODS, terms_of
 
 HERE = Path(__file__).parent
-STEPS = 40
+STEPS = 20
+COMPILED = ("dm", "dm, three updates a network", "dc", "dsa", "mtt", "rtp", "frepo")
+"""Methods that are killed in compiled form too; the rest compile the same functions."""
 
 
 def start(folder: Path, compiled: bool, stall_at: int, cells: list[str]) -> subprocess.Popen[bytes]:
@@ -45,14 +47,15 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def images(folder: Path, cells: list[str]) -> list[torch.Tensor]:
-    return [load_file(folder / f"{i}.images")["images"] for i in range(len(cells))]
+def learned(folder: Path, cells: list[str]) -> list[dict[str, torch.Tensor]]:
+    return [load_file(folder / f"{i}.images") for i in range(len(cells))]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
 def test_killed_runs_end_in_the_same_bytes(tmp_path: Path, compiled: bool) -> None:
-    cells = [f"{method}/{term}" for method in METHODS for term in ("none", "cmi", "mim")]
+    tried = COMPILED if compiled else METHODS
+    cells = [f"{method}/{term}" for method in tried for term in ("none", "cmi", "mim") if term in terms_of(method)]
     alone, cut = tmp_path / "alone", tmp_path / "cut"
     for folder in (alone, cut):
         folder.mkdir()
@@ -70,5 +73,6 @@ def test_killed_runs_end_in_the_same_bytes(tmp_path: Path, compiled: bool) -> No
     kill(process)
     assert len(list(cut.glob(".*.partial"))) == len(cells)  # every write was cut
     assert start(cut, compiled, 0, cells).wait() == 0
-    for cell, left, right in zip(cells, images(alone, cells), images(cut, cells), strict=True):
-        assert torch.equal(left, right), cell
+    for cell, left, right in zip(cells, learned(alone, cells), learned(cut, cells), strict=True):
+        assert left.keys() == right.keys()
+        assert all(torch.equal(left[name], right[name]) for name in left), cell

@@ -99,6 +99,8 @@ def regression(recipe: Regression, making: Making) -> Distillation:
         life=recipe.life,
         lr_net=recipe.lr_net,
         batch_net=recipe.batch_net,
+        net_steps=recipe.net_steps,
+        augment=augment.by_name(recipe.augment),
         prototypes=mirrored if recipe.mirrored else plain,
         init=INITS[recipe.init],
     )
@@ -132,4 +134,6 @@ def remembering_work(recipe: Remembering, size: Size) -> float:
 def regression_work(recipe: Regression, size: Size) -> float:
     """Flops of one step: features of the real batch and of the set, and one step of the drawn network."""
     images = recipe.ipc * size.classes * (2 if recipe.mirrored else 1)
-    return size.one * (_drawn(recipe.real_per_class, size.classes) + 3 * images + 3 * min(recipe.batch_net, images))
+    return size.one * (
+        _drawn(recipe.real_per_class, size.classes) + 3 * images + 3 * recipe.net_steps * min(recipe.batch_net, images)
+    )

@@ -20,7 +20,7 @@ def distill(
         str | None, typer.Option(help="digits, mnist, cifar10, ..., a folder, .npz, Parquet or hf:NAME.")
     ] = None,
     method: Annotated[
-        str | None, typer.Option(help="dm, dc, dsa, mtt, frepo, ...: --method ? lists them.  [default: dm]")
+        str | None, typer.Option(help="dm, dc, dsa, mtt, datm, dd, frepo, ... (docs/methods).  [default: dm]")
     ] = None,
     add: Annotated[
         list[str] | None,

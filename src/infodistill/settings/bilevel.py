@@ -77,6 +77,8 @@ class Regression(Recipe):
     life: int = Field(default=100, ge=1)
     lr_net: float = Field(default=3e-4, gt=0)
     batch_net: int = Field(default=1000, ge=1)
+    net_steps: int = Field(default=1, ge=1)
+    augment: str = "none"
     mirrored: bool = False
 
     @model_validator(mode="before")
