@@ -134,6 +134,5 @@ def remembering_work(recipe: Remembering, size: Size) -> float:
 def regression_work(recipe: Regression, size: Size) -> float:
     """Flops of one step: features of the real batch and of the set, and one step of the drawn network."""
     images = recipe.ipc * size.classes * (2 if recipe.mirrored else 1)
-    return size.one * (
-        _drawn(recipe.real_per_class, size.classes) + 3 * images + 3 * recipe.net_steps * min(recipe.batch_net, images)
-    )
+    lesson = recipe.net_steps * min(recipe.batch_net, images)
+    return size.one * (_drawn(recipe.real_per_class, size.classes) + 3 * images + 3 * lesson)
