@@ -18,7 +18,7 @@ import infodistill
 from infodistill import doctor as examination
 from infodistill.cli import app
 
-VERBS = ["demo", "distill", "evaluate", "measure", "teachers", "reproduce", "report", "doctor"]
+VERBS = ["demo", "distill", "evaluate", "measure", "teachers", "experts", "reproduce", "report", "doctor"]
 TINY = ["--net", "convnet2-w4", "--set", "real_per_class=4", "--set", "teachers.epochs=1", "--set", "teachers.count=2"]
 
 
