@@ -12,6 +12,7 @@ from infodistill.augment import dsa, shift
 from infodistill.bases import principal_factors
 from infodistill.compute import Policy
 from infodistill.distillation import Distillation
+from infodistill.labels import learned_logits
 from infodistill.methods.dd import dd, rates_only
 from infodistill.methods.dm import dm
 from infodistill.methods.frepo import frepo
@@ -81,7 +82,8 @@ CONTENDERS: dict[str, tuple[Callable[[Setting], Distillation], str]] = {
     "frepo": (_frepo, "frepo"),
     "dd": (lambda s: dd(s.real, s.net, **_teaching(s)), "dd"),
     "dd-control": (lambda s: dd(s.real, s.net, learns=rates_only, **_teaching(s)), "dd"),
-    "sldd": (lambda s: sldd(s.real, s.net, **_teaching(s)), "dd"),
+    "sldd": (lambda s: sldd(s.real, s.net, labels=learned_logits, **_teaching(s)), "dd"),
+    "sldd-simplex": (lambda s: sldd(s.real, s.net, **_teaching(s)), "dd"),
     "rtp": (
         lambda s: rtp(
             s.real, s.net, bases=24 if s.ipc == 1 else 180, lr=2.0, init=principal_factors, **_rtp(s), **s.common
