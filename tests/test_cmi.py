@@ -192,3 +192,18 @@ def test_garbage_is_refused() -> None:
         soft_conditional_mutual_information(p, 3 * p)
     with pytest.raises(ValueError, match="temperature must be positive"):
         CMI(PixelTeacher(), temperature=0)
+
+
+def test_a_class_without_members_has_no_derivative_either() -> None:
+    """One-sided: as membership of an empty class grows from 0 its centroid is the image itself."""
+    p = torch.randn(4, 5, generator=stream(0, "p"), dtype=torch.float64).softmax(1)
+    base = torch.eye(4, dtype=torch.float64)[torch.tensor([0, 0, 1, 1])]
+
+    def value(share: torch.Tensor) -> torch.Tensor:
+        moved = torch.stack([1 - share, 0 * share, 0 * share, share])
+        return soft_conditional_mutual_information(p, torch.cat([moved[None], base[1:]]))
+
+    share = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    (found,) = torch.autograd.grad(value(share), share)
+    wanted = (value(torch.tensor(1e-6, dtype=torch.float64)) - value(torch.tensor(0.0, dtype=torch.float64))) / 1e-6
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-7)

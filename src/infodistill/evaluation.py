@@ -58,7 +58,7 @@ def evaluate(
         distilled: the set, or several sets of the same classes, images per class and protocol.
         real: the data it came from, with `.test`.
         nets: name -> factory of every architecture to evaluate; two or more make a cross-architecture table.
-        protocol: how networks are trained; None takes the artefact's own.
+        protocol: how networks are trained; None takes the artefact's own. A plan is replayed under its own only.
         seeds: one network per seed and set.
         random_subsets: distinct random real subsets, one network each; fewer than 5 make a weak reference.
         full: train `len(seeds)` networks on all real data where they are not cached.
@@ -71,6 +71,7 @@ def evaluate(
             the set are not what the protocol's loss is for.
     """
     sets = [distilled] if isinstance(distilled, Distilled) else list(distilled)
+    sets = sets if protocol is None else [_under(distilled, protocol, real) for distilled in sets]
     job = _job(sets, real, protocol or protocol_of(sets[0], real) if sets else None, seeds, policy)
     job = replace(job, references=References(cache), progress=progress)
     start = time.perf_counter()
@@ -97,6 +98,15 @@ def protocol_of(distilled: Distilled, real: RealData) -> EvaluationProtocol:
     if isinstance(stored, Mapping):
         return EvaluationProtocol.from_dict(stored)
     return protocol_for(str(stored), str(distilled.meta.get("data", real.name)))
+
+
+def _under(distilled: Distilled, protocol: EvaluationProtocol, real: RealData) -> Distilled:
+    """The set with its plan where the protocol is its own; under another it is trained on as a whole, like real images.
+
+    A replayed plan would give the same number whatever protocol it is printed under.
+    """
+    foreign = "protocol" in distilled.meta and protocol.name != protocol_of(distilled, real).name
+    return replace(distilled, plan=(ALL_ROWS,)) if foreign else distilled
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -41,7 +42,8 @@ other work filled both cores, 155 s on two."""
 
 def protocol(recipe: Recipe, real: RealData, name: str | None = None) -> EvaluationProtocol:
     """The evaluation protocol as it applies to this data."""
-    return protocol_for(name or recipe.protocol, real.name if recipe.dataset == "any" else recipe.dataset)
+    found = protocol_for(name or recipe.protocol, real.name if recipe.dataset == "any" else recipe.dataset)
+    return replace(found, updates=recipe.updates) if isinstance(recipe, Regression) and found.updates else found
 
 
 def plain(

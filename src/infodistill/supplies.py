@@ -13,7 +13,7 @@ from infodistill.compute import Policy, View
 from infodistill.data.cache import cache_dir
 from infodistill.descent import GSAM
 from infodistill.methods.datm import MovingWindow, finals_of
-from infodistill.methods.seqmatch import Recorded
+from infodistill.methods.seqmatch import Recorded, stage_seed
 from infodistill.real import RealData
 from infodistill.recipe import Recipe
 from infodistill.settings import Aligned, ExpertEntry, Staged
@@ -127,9 +127,13 @@ class Untrained(Source[Segment]):
 def recording(
     recipe: Recipe, *, seed: int = 0, policy: Policy | None = None, cache: Path | None = None
 ) -> dict[str, Any]:
-    """The keyword arguments `record_experts` and `expert_cost` take for this recipe."""
+    """The keyword arguments `record_experts` and `expert_cost` take for this recipe; of SeqMatch, for its first stage.
+
+    The experts of SeqMatch's later stages depend on the subsets so far and are recorded by the run.
+    """
     entry = expert_entry(recipe)
     made: dict[str, Any] = {"count": entry.count, "fit": training_of(entry), "keep": kept(recipe)}
+    seed = stage_seed(seed, 0) if isinstance(recipe, Staged) else seed
     return {**made, "seed": seed, "policy": policy, "cache": cache or cache_dir()}
 
 

@@ -12,6 +12,7 @@ from infodistill.methods.ftd import ftd
 from infodistill.methods.mtt import mtt
 from infodistill.methods.seqmatch import seqmatch
 from infodistill.methods.tesla import tesla
+from infodistill.protocols import protocol_for
 from infodistill.settings import Aligned, Flat, Staged, Trajectory
 
 
@@ -57,7 +58,9 @@ def staged(recipe: Staged, making: Making) -> Distillation:
     for name in ("ipc", "rate"):
         del chosen[name]
     rates = (recipe.student.rate, recipe.later_rate)
+    data = making.real.name if recipe.dataset == "any" else recipe.dataset
     stages: dict[str, Any] = {"ipcs": recipe.split, "stage_steps": recipe.stage_steps, "rates": rates}
+    stages["protocol"] = protocol_for(recipe.protocol, data)
     return seqmatch(making.real, making.net, making.record(), **chosen, **stages)
 
 

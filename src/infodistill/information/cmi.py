@@ -194,7 +194,13 @@ def _membership(syn: Batch) -> Tensor:
 
 
 def _class_divergence(p: Tensor, membership: Tensor) -> Tensor:
-    return divergence_to_centroids(p, class_centroids(p, membership), membership)
+    """CMI with the set's own centroids; a class without members counts nothing, in value and derivative.
+
+    As Y_iy grows from 0 in an empty class its centroid is P_i, whose divergence is 0: so is the one-sided derivative.
+    """
+    filled = membership.sum(0) > 0
+    centroids = torch.where(filled[:, None], class_centroids(p, membership), 1)
+    return divergence_to_centroids(p, centroids, membership * filled)
 
 
 def _log(p: Tensor) -> Tensor:

@@ -126,7 +126,9 @@ def mean_logits(finals: Sequence[View], batch: Batch) -> Tensor:
     count = torch.zeros_like(batch.target[:, :1])
     least = torch.full_like(batch.target[:, 0], torch.inf)
     for view in finals:
-        logits = view.logits(batch.x, batch.space)
+        batch = batch.to(next(iter(view.params.values())).device)
+        logits = view.logits(batch.x, batch.space).to(total.device)
+        batch = batch.to(total.device)
         right = (logits.argmax(1) == batch.y).to(logits)[:, None]
         loss = cross_entropy_rows(logits, batch.target)
         total, count = total + right * logits, count + right
@@ -165,6 +167,8 @@ def datm(
 
     There: `batch_syn` 100, experts of 100 epochs by `ftd.flat_fit(100)`, span 2, `MovingWindow(0, 10, 20, 1000)`. The
     released code has no average of the images, whatever its configurations say.
+
+    Differs: evaluation trains in batches of 256, as MTT's protocol does; the authors' in batches of 128.
 
     Args:
         real: what to distil, in the value space the experts were trained in.

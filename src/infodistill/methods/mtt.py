@@ -115,7 +115,8 @@ def mtt(
         accept: given the value of every term, whether to make the update (DATM).
         policy: how networks run.
 
-    Differs: beta is kept positive; a short remainder batch comes last.
+    Differs: beta is kept positive; a short remainder batch comes last; expert and epoch are drawn independently at
+    every step, where the released code goes through shuffled buffers and meets every expert once in a pass.
     """
     policy = policy or Policy()
     syn = synthesise(real, ipc, seed, init, policy.device)

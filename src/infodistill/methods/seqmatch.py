@@ -105,6 +105,11 @@ def plainly(syn: SyntheticSet) -> SyntheticSet:
     return replace(syn, decode=stored_as_images)
 
 
+def stage_seed(seed: int, stage: int) -> int:
+    """The key of a stage's experts."""
+    return key(seed, "staged.experts", stage)
+
+
 @dataclass(frozen=True)
 class Recorded:
     """A `Record`: experts trained on the real data, kept in the cache by what they started from.
@@ -143,7 +148,7 @@ class Recorded:
         low, end = self.intervals[min(stage, len(self.intervals) - 1)]
         store = record_experts(
             self.real, self.factory, count=self.count, fit=self.later if stage else self.first,
-            keep=epochs_read((low, end - self.span), self.span), seed=key(self.seed, "staged.experts", stage),
+            keep=epochs_read((low, end - self.span), self.span), seed=stage_seed(self.seed, stage),
             policy=self.policy, cache=self.cache, progress=self.progress, start=start, begun=origin,
         )  # fmt: skip
         window = up_to(end - self.span, low)

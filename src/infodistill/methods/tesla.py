@@ -21,6 +21,6 @@ tesla = partial(mtt, unroll=tesla_gradient)
 """`mtt` with TESLA's gradient.
 
 Differs: the released code multiplies a tuple by 2 where the gradient was meant, so its image gradients are half of the
-formula's; its image learning rates do here what half of them do there. Its soft-label assignment from the target
-parameters is `teacher_labels` of DATM's kind and is not part of this function.
+formula's: halve its image learning rates to make the same steps here, as the recipes do. Its soft labels from the
+target parameters (ImageNet-1K only) are not part of this function.
 """

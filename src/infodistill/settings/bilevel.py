@@ -68,9 +68,10 @@ class Remembering(Recipe):
 
 
 class Regression(Recipe):
-    """FRePo. `anneal` is the number of steps of the rate's cosine (the run's, where none is given)."""
+    """FRePo. `anneal`: steps of the rate's cosine (the run's, if none is given); `updates`: of an evaluation."""
 
     protocol: str = "frepo"
+    updates: int = Field(default=1000, ge=1)
     anneal: int = Field(ge=1)
     final: float = Field(default=0.1, ge=0, le=1)
     members: int = Field(default=10, ge=1)
