@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,10 +12,26 @@ import torch
 from infodistill.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.distillation import Distillation
 from infodistill.weights import Weighted
+from newer import NEWER
 from table import METHODS, REFUSED, TERMS, make, terms_of, tiny_real
 
-CELLS = [(method, term) for method in METHODS for term in terms_of(method)]
-FAINT = [cell for cell in CELLS if cell[1] in {"cmi", "mim", "mim, trained heads", "random direction"}]
+QUICK = {"mtt", "datm", "ld", "frepo"}
+"""Newer methods whose cells are in the fast suite; the others share most of their code and run with the slow tests."""
+
+
+def cells(terms: set[str]) -> list[Any]:
+    """The cells of the table with these terms."""
+    chosen = [(method, term) for method in METHODS for term in terms_of(method) if term in terms]
+    return [pytest.param(*cell, marks=_mark(cell[0])) for cell in chosen]
+
+
+def _mark(method: str) -> tuple[pytest.MarkDecorator, ...]:
+    return (pytest.mark.slow,) if method in NEWER and method not in QUICK else ()
+
+
+CELLS = cells(set(TERMS))
+FAINT = cells({"cmi", "mim", "mim, trained heads", "random direction"})
+ROWS = [pytest.param(method, marks=_mark(method)) for method in METHODS]
 EXTRA = [term for term in TERMS if term != "none"]
 
 
@@ -64,7 +81,7 @@ def test_a_vanishing_weight_is_the_base_method_bit_for_bit(method: str, term: st
     assert torch.equal(images(together), after(base, 7))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ROWS)
 def test_copies_run_interleaved_equal_each_alone(method: str) -> None:
     added = [term for term in ("cmi", "mim") if term in terms_of(method)]
     alone = [after(make(method, term), 5) for term in ("none", *added)]
