@@ -17,11 +17,14 @@ from infodistill.methods.rtp import rtp
 from infodistill.methods.seqmatch import seqmatch
 from infodistill.methods.sldd import sldd
 from infodistill.methods.tesla import tesla
+from infodistill.protocols import EvaluationProtocol
 from infodistill.real import RealData
 from infodistill.synthetic import from_real
 from infodistill.views import View
 from trajectories import AUGMENT, NET, Recorder, Walks
 
+SHORT = EvaluationProtocol("short", epochs=2, full_epochs=1)
+"""How networks are trained on the subsets so far."""
 COMMON = {"ipc": 2, "seed": 5, "real_per_class": 4}
 STUDENT = {"steps": 3, "batch_syn": 4, "rate": 0.02, "augment": AUGMENT, **COMMON}
 TAUGHT = {"batches": 2, "passes": 1, "init": from_real, **COMMON}
@@ -45,7 +48,7 @@ NEWER: Mapping[str, Callable[[RealData], Distillation]] = {
     "ftd": lambda real: ftd(real, Walks(), ema=0.9, **STUDENT),
     "datm": aligned,
     "seqmatch": lambda real: seqmatch(
-        real, NET, Recorder(), ipcs=(1, 1), stage_steps=3, rates=(0.02,),
+        real, NET, Recorder(), ipcs=(1, 1), stage_steps=3, rates=(0.02,), protocol=SHORT,
         **{name: value for name, value in STUDENT.items() if name not in {"ipc", "rate"}},
     ),
     "dd": lambda real: dd(real, NET, **TAUGHT),
