@@ -14,7 +14,10 @@ from infodistill.commands.speaking import one_sentence, say, show
 def evaluate(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="An artefact folder.")],
     data: Annotated[str | None, typer.Option(help="The data, if it is not where it was.")] = None,
-    protocol: Annotated[str | None, typer.Option(help="quick, dc, dsa or mim4dd.  [default: the artefact's]")] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(help="quick, dc, dsa, mim4dd, mtt, seqmatch, dd, ld, frepo or rtp.  [default: the artefact's]"),
+    ] = None,
     net: Annotated[list[str] | None, typer.Option(help="Networks to train.  [default: the artefact's]")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Networks per column.")] = 5,
     full: Annotated[bool, typer.Option("--full", help="Train on the full data too, if that is not cached.")] = False,
