@@ -88,7 +88,9 @@ def test_other_epochs_widen_the_store_and_change_no_number(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 1}, {"fit": Fit(3, 12, 0.06)}, {"fit": Fit(3, 12, 0.05, descend=GSAM())}], ids=str
+    "change",
+    [{"seed": 1}, {"fit": Fit(3, 12, 0.06)}, {"fit": Fit(3, 12, 0.05, descend=GSAM())}],
+    ids=["seed", "rate", "rule"],
 )
 def test_other_settings_are_another_store(tmp_path: Path, change: dict[str, object]) -> None:
     assert store(tmp_path, 1, **change).folder != store(tmp_path, 1).folder
