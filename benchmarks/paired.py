@@ -18,6 +18,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -31,11 +32,14 @@ from infodistill.information.cmi import CMI
 from infodistill.information.controls import RandomDirection, ShuffledLabels
 from infodistill.information.mim import MIM
 from infodistill.methods.dm import dm
+from infodistill.methods.mtt import mtt
 from infodistill.nets import by_name
 from infodistill.protocols import protocol_for
 from infodistill.real import RealData
+from infodistill.sources.experts import Experts, record_experts, up_to
 from infodistill.sources.teachers import Teachers, random_teachers, train_teachers
 from infodistill.training import Fit
+from infodistill.types import Augment, NetFactory
 from infodistill.weights import Ratio, Weighted, whole_set
 
 Terms = Callable[[Distillation, argparse.Namespace], dict[str, Weighted]]
@@ -72,13 +76,34 @@ SETTINGS: dict[str, Terms] = {
 }
 
 
+def by_means(real: RealData, net: NetFactory, seed: int, augment: Augment, policy: Policy, args: Any) -> Distillation:
+    """DM."""
+    return dm(real, net, ipc=args.ipc, seed=seed, real_per_class=args.real_per_class, augment=augment, policy=policy)
+
+
+def by_trajectories(
+    real: RealData, net: NetFactory, seed: int, augment: Augment, policy: Policy, args: Any
+) -> Distillation:
+    """MTT as `quick/mtt` has it: ten experts of three epochs, segments of one, 20 steps of the student."""
+    fit = Fit(3, 64, 0.01, augment=augment)
+    store = record_experts(real, net, count=10, fit=fit, policy=policy, cache=Path(args.cache))
+    experts = Experts(store, span=1, window=up_to(2), seed=seed)
+    return mtt(
+        real, experts, ipc=args.ipc, seed=seed, steps=20, batch_syn=50, lr=args.lr, lr_rate=1e-4, rate=0.01,
+        augment=augment, real_per_class=args.real_per_class, policy=policy,
+    )  # fmt: skip
+
+
+BASES: dict[str, Callable[..., Distillation]] = {"dm": by_means, "mtt": by_trajectories}
+
+
 def run_cell(setting: str, seed: int, args: argparse.Namespace) -> dict[str, object]:
     """Distil and evaluate one cell."""
     real = load_data(args.data)
     policy = Policy(precision=args.precision, compile=args.compile, threads=args.threads)
     augment = shift(1) if args.augment == "shift" else dsa(args.augment)
     net = by_name(args.net)
-    base = dm(real, net, ipc=args.ipc, seed=seed, real_per_class=args.real_per_class, augment=augment, policy=policy)
+    base = BASES[args.method](real, net, seed, augment, policy, args)
     terms = SETTINGS[setting](base, args)
     job = base.adding(**terms) if terms else base
     start, trace = time.perf_counter(), []
@@ -87,7 +112,7 @@ def run_cell(setting: str, seed: int, args: argparse.Namespace) -> dict[str, obj
             trace.append(progress.as_dict())
     seconds = time.perf_counter() - start
     result = evaluate(
-        job.export(method="dm"),
+        job.export(method=args.method),
         real,
         {args.net: net},
         protocol=protocol_for(args.protocol, real.name),
@@ -162,7 +187,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2])
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--compile", action="store_true")
-    for name, default in {"net": "convnet3-w32", "teacher": "convnet3-w32", "protocol": "quick"}.items():
+    for name, default in {
+        "net": "convnet3-w32",
+        "teacher": "convnet3-w32",
+        "protocol": "quick",
+        "method": "dm",
+    }.items():
         parser.add_argument(f"--{name}", default=default)
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--augment", default="shift", help="'shift' or the operations of a DSA strategy")
@@ -170,6 +200,7 @@ def parse() -> argparse.Namespace:
         parser.add_argument(f"--{name}", type=int, default=default)
     for name, default in {"random-subsets": 5, "teachers": 5, "teacher-epochs": 2}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--lr", type=float, default=10.0, help="of MTT's images")
     parser.add_argument("--ratio", type=float, default=0.1)
     parser.add_argument("--at-least", type=float, default=0.6)
     return parser.parse_args()

@@ -89,9 +89,15 @@ def test_the_rate_is_learned_stays_positive_and_is_the_plan() -> None:
     assert learned != 0.05
     assert run.export().plan == ({"rows": None, "rates": learned, "epochs": None},)
     assert float(run.export().scalars["lr"]) == learned
-    wild = job(lr_rate=1e4)
-    seen = [float(wild.syn.scalars["lr"].detach()) for _ in range(4) if next(wild.run(1))]
-    assert min(seen) >= LEAST_RATE * 0.999
+
+
+def test_a_rate_that_diverges_stops_the_run_with_the_last_set_kept() -> None:
+    wild = job(lr_rate=1e6)
+    with pytest.raises(FloatingPointError, match="learned rate fell to 1e-06, its floor"):
+        after(wild, 20)
+    assert wild.step >= 1
+    assert float(wild.syn.scalars["lr"].detach()) >= LEAST_RATE * 0.999
+    assert bool(torch.isfinite(wild.syn.pixels).all())
 
 
 def test_the_images_come_closer_to_the_experts() -> None:

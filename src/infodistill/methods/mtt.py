@@ -8,6 +8,7 @@ beta on the synthetic set. beta is learned with the images and used to train on 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -50,17 +51,35 @@ def _squared_distance(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> Tenso
 
 @dataclass(frozen=True)
 class TrajectoryMatching:
-    """The normalised squared distance between the student after its steps and the expert M epochs later."""
+    """The normalised squared distance between the student after its steps and the expert M epochs later.
+
+    Raises FloatingPointError when the learned rate has diverged to its floor, see `require_moving`.
+    """
 
     looks: StudentLooks
 
     def __call__(self, syn: Batch, real: Batch) -> Tensor:
         del real
+        require_moving(self.looks.students.rates.values(1))
         student = self.looks.students.student(syn)
         end = student.segment.end
         if end is None:
             raise ValueError("trajectory matching needs segments of experts, not fresh networks")
         return trajectory_distance(student.theta, student.segment.start, end)
+
+
+def require_moving(rates: Tensor) -> None:
+    """Stop a run whose student stands still: its loss is 1 and no longer says anything about the images.
+
+    Raises:
+        FloatingPointError: the learned rate has been clamped to LEAST_RATE, or is not a number.
+    """
+    rate = float(rates.detach().max())
+    if not math.isfinite(rate) or math.isclose(rate, LEAST_RATE, rel_tol=1e-5):
+        raise FloatingPointError(
+            f"the student's learned rate fell to {rate:g}, its floor, where students stand still: the last checkpoint "
+            "before is kept; a smaller lr of the images, lr_rate or first rate may help"
+        )
 
 
 def keep_positive(syn: SyntheticSet, step: int) -> None:
