@@ -226,7 +226,7 @@ def test_recorded_experts_start_where_they_are_told_and_are_found_again(tmp_path
     )
 
     def make() -> Distillation:
-        return seqmatch(real, NET, record, protocol=QUICK, augment=AUGMENT, **SMALL)  # type: ignore[arg-type]
+        return seqmatch(real, NET, record, protocol=QUICK, augment=AUGMENT, **{**SMALL, "lr_rate": 1e-8})  # type: ignore[arg-type]
 
     straight, again = resumed(make, tmp_path, 4, 5)
     assert same(after(straight, 0), after(again, 0))
