@@ -42,7 +42,7 @@ other work filled both cores, 155 s on two."""
 
 def protocol(recipe: Recipe, real: RealData, name: str | None = None) -> EvaluationProtocol:
     """The evaluation protocol as it applies to this data."""
-    found = protocol_for(name or recipe.protocol, real.name if recipe.dataset == "any" else recipe.dataset)
+    found = protocol_for(name or recipe.protocol, recipe.data_name(real.name))
     return replace(found, updates=recipe.updates) if isinstance(recipe, Regression) and found.updates else found
 
 

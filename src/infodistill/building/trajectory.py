@@ -58,9 +58,8 @@ def staged(recipe: Staged, making: Making) -> Distillation:
     for name in ("ipc", "rate"):
         del chosen[name]
     rates = (recipe.student.rate, recipe.later_rate)
-    data = making.real.name if recipe.dataset == "any" else recipe.dataset
     stages: dict[str, Any] = {"ipcs": recipe.split, "stage_steps": recipe.stage_steps, "rates": rates}
-    stages["protocol"] = protocol_for(recipe.protocol, data)
+    stages["protocol"] = protocol_for(recipe.protocol, recipe.data_name(making.real.name))
     return seqmatch(making.real, making.net, making.record(), **chosen, **stages)
 
 

@@ -37,6 +37,10 @@ class Recipe(Strict):
     expected: Expected = Expected()
     notes: str = ""
 
+    def data_name(self, name: str) -> str:
+        """What protocols know the data by: the recipe's own data set, or the name at hand for a recipe of any data."""
+        return name if self.dataset == "any" else self.dataset
+
     def as_dict(self) -> dict[str, Any]:
         """JSON-able; `recipe.parse` is the inverse. Keys without a value are left out."""
         return self.model_dump(exclude_none=True)
