@@ -62,7 +62,9 @@ class OneSegment(Source[Segment]):
 def _job(real: RealData, start: OneSegment, column: str, steps: int) -> Distillation:
     how: Unroll = unrolled if column == "published" else sweep
     policy = Policy(precision="bf16" if column == "bf16" else "float32", compile=column in ("float32", "bf16"))
-    return mtt(real, start, ipc=10, steps=steps, rate=0.01, real_per_class=1, unroll=how, policy=policy)
+    # One segment for ever is no distillation: its rate would run off, so the images alone are learned.
+    fixed: dict[str, float] = {"rate": 0.01, "lr_rate": 0.0}
+    return mtt(real, start, ipc=10, steps=steps, real_per_class=1, unroll=how, policy=policy, **fixed)
 
 
 def _one(job: Distillation) -> float:
