@@ -25,6 +25,11 @@ from infodistill.sources.teachers import Teachers, random_teachers
 from infodistill.types import ValueSpace
 from infodistill.weights import Ratio, Weighted, whole_set
 from newer import NEWER
+from rows_idc import ROWS as IDC
+from rows_idm import ROWS as IDM
+from rows_ncfm import ROWS as NCFM
+from rows_pdd import ROWS as PDD
+from rows_plain import ROWS as PLAIN
 
 NET = convnet(depth=2, width=8)
 STRATEGY = "color_crop_cutout_scale_rotate"
@@ -50,6 +55,9 @@ def teachers(real: RealData) -> Teachers:
     return random_teachers(convnet(depth=2, width=8), real, count=3, seed=1)
 
 
+FAMILY: Mapping[str, Callable[[RealData], Distillation]] = {**PLAIN, **IDC, **IDM, **NCFM, **PDD}
+"""The matching family beyond DM, DC and DSA."""
+
 METHODS: Mapping[str, Callable[[RealData], Distillation]] = {
     "dm": lambda real: dm(real, NET, ipc=3, seed=5, real_per_class=6, augment=dsa(STRATEGY)),
     "dm, three updates a network": lambda real: dm(
@@ -68,6 +76,7 @@ METHODS: Mapping[str, Callable[[RealData], Distillation]] = {
         augment_train=dsa_per_image(STRATEGY),
     ),
     **NEWER,
+    **FAMILY,
 }
 
 Entries = Callable[[Distillation], dict[str, Weighted]]

@@ -13,9 +13,9 @@ from infodistill.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.distillation import Distillation
 from infodistill.weights import Weighted
 from newer import NEWER
-from table import METHODS, REFUSED, TERMS, make, terms_of, tiny_real
+from table import FAMILY, METHODS, REFUSED, TERMS, make, terms_of, tiny_real
 
-QUICK = {"mtt", "datm", "ld", "frepo"}
+QUICK = {"mtt", "datm", "ld", "frepo", "idc", "idm", "ncfm"}
 """Newer methods whose cells are in the fast suite; the others share most of their code and run with the slow tests."""
 
 
@@ -26,7 +26,7 @@ def cells(terms: set[str]) -> list[Any]:
 
 
 def _mark(method: str) -> tuple[pytest.MarkDecorator, ...]:
-    return (pytest.mark.slow,) if method in NEWER and method not in QUICK else ()
+    return (pytest.mark.slow,) if method in {*NEWER, *FAMILY} and method not in QUICK else ()
 
 
 CELLS = cells(set(TERMS))

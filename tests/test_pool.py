@@ -13,7 +13,8 @@ from infodistill.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.descent import adam
 from infodistill.optimisers import Cosine, Lamb, trust_ratio
 from infodistill.seeding import stream
-from infodistill.sources.pool import Pool, RealRows, SyntheticRows, staggered
+from infodistill.sources.lessons import RealRows, SyntheticRows
+from infodistill.sources.pool import Pool, staggered
 from infodistill.state import find_parts
 from infodistill.training import Fit
 from oracles import krr

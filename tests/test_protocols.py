@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from infodistill.descent import adam, cross_entropy_rows, sgd, squared_error_rows
+from infodistill.augment.mixing import CutMix
+from infodistill.descent import adam, adamw, cross_entropy_rows, sgd, squared_error_rows
 from infodistill.protocols import PROTOCOLS, EvaluationProtocol, flippable, phases, protocol_for
 from infodistill.training import Fit, fit
 from test_training import Counting, affine, generator, weights
@@ -190,3 +191,29 @@ def test_adam_is_what_moves_the_weights_under_ld() -> None:
         torch.nn.functional.cross_entropy(twin(rows.x), rows.target).backward()
         optimiser.step()
     assert torch.allclose(weights(module), weights(twin), atol=1e-6)
+
+
+def test_idc_and_ncfm_schedules_as_published() -> None:
+    """MultiStep at floor(2E/3) and floor(5E/6) by 0.2; at every fifth by 0.5; momentum is kept."""
+    idc = protocol_for("idc", "cifar10").fit()
+    assert rates(idc) == pytest.approx([0.01] * 666 + [0.002] * 167 + [0.0004] * 167)
+    assert (idc.restarts, idc.batch, idc.weight_decay) == ((), 64, 5e-4)
+    assert idc.mix == CutMix(0.5, 1.0)
+    ncfm = protocol_for("ncfm", "cifar10").fit()
+    assert rates(ncfm) == pytest.approx([1e-3 * 0.5 ** (epoch // 400) for epoch in range(2000)])
+    assert ncfm.optimiser is adamw
+    assert ncfm.batch == 128
+
+
+def test_idc_on_mnist_neither_mixes_nor_flips() -> None:
+    mnist = protocol_for("idc", "mnist")
+    assert (mnist.mix, mnist.augment) == ("none", "per-image:diffaug:color_crop_scale_rotate")
+    assert mnist.fit().mix is None
+
+
+def test_newer_fields_are_written_where_they_differ_and_read_back() -> None:
+    assert not {"mix", "milestones", "gamma"} & set(PROTOCOLS["dc"].as_dict())
+    told = json.loads(json.dumps(PROTOCOLS["idc"].as_dict()))
+    assert EvaluationProtocol.from_dict(told) == PROTOCOLS["idc"]
+    with pytest.raises(ValueError, match="not 'mixup'"):
+        replace(PROTOCOLS["idc"], mix="mixup")

@@ -57,6 +57,11 @@ def adam(parameters: Sequence[Tensor], rates: Rates) -> torch.optim.Optimizer:
     return torch.optim.Adam(parameters, rates.lr, weight_decay=rates.weight_decay)
 
 
+def adamw(parameters: Sequence[Tensor], rates: Rates) -> torch.optim.Optimizer:
+    """Adam with decoupled weight decay (Loshchilov & Hutter, ICLR 2019), betas (0.9, 0.999)."""
+    return torch.optim.AdamW(parameters, rates.lr, weight_decay=rates.weight_decay)
+
+
 def plain_step(optimiser: torch.optim.Optimizer, parameters: Sequence[Tensor], gradient: Gradient) -> Tensor:
     """One step of the optimiser along the batch's gradient."""
     del parameters

@@ -19,6 +19,7 @@ from infodistill.distilled import Distilled
 from infodistill.looks import Looks
 from infodistill.objective import Classes, Progress, Slope, measure, of_rows, require_finite, total_norm, weighted_sum
 from infodistill.real import RealData
+from infodistill.samplers import Sampler, uniform
 from infodistill.state import Stateful, find_parts
 from infodistill.synthetic import SyntheticSet
 from infodistill.types import Batch, Source
@@ -50,6 +51,7 @@ class Distillation:
         share: steps that keep one real batch, with sources that hold as long (ours; 1 is every paper's setting).
         policy: how networks are executed.
         step: rounds made so far.
+        sampler: which real images a step looks at.
     """
 
     syn: SyntheticSet
@@ -62,6 +64,7 @@ class Distillation:
     share: int = 1
     policy: Policy = field(default_factory=Policy)
     step: int = 0
+    sampler: Sampler = uniform
     _batch: tuple[int, Batch] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -85,9 +88,9 @@ class Distillation:
             raise ValueError(f"terms are added at step 0, this job is at step {self.step}")
         if taken := self.terms.keys() & terms.keys():
             raise ValueError(f"this job already has a term called '{taken.pop()}'")
-        mine = (self.syn, self.update, {**self.terms, **terms})
-        syn, update, entries = copy.deepcopy(mine)
-        return replace(self, syn=syn, update=update, terms=entries, _batch=None)
+        mine = (self.syn, self.update, {**self.terms, **terms}, self.sampler)
+        syn, update, entries, sampler = copy.deepcopy(mine)
+        return replace(self, syn=syn, update=update, terms=entries, sampler=sampler, _batch=None)
 
     def run(self, steps: int) -> Iterator[Progress]:
         """Make `steps` more rounds, yielding after each; a run cut anywhere continues exactly from its state.
@@ -121,7 +124,8 @@ class Distillation:
 
     def parts(self) -> dict[str, Stateful]:
         """Everything with state, by path."""
-        return find_parts({"syn": self.syn, "update": self.update, "terms": self.terms})
+        own = {"syn": self.syn, "update": self.update, "terms": self.terms, "sampler": self.sampler}
+        return find_parts(own)
 
     def settings(self) -> dict[str, Any]:
         """What a saved run must share with the job it is loaded into, beside the parts with state."""
@@ -190,7 +194,8 @@ class Distillation:
         """The step's real images of every class, kept for `share` steps."""
         step = self.step - self.step % self.share
         if self._batch is None or self._batch[0] != step:
-            self._batch = (step, self.real.batch(self.seed, step, self.real_per_class))
+            rows = self.sampler(self.real, self.seed, step, self.real_per_class)
+            self._batch = (step, self.real.rows(rows))
         return self._batch[1]
 
     def _slopes(self, entries: Entries, real: Batch, classes: Classes) -> dict[str, Slope]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F
 from sklearn.cluster import KMeans
 from torch import Tensor
 
+from infodistill.decoders import tile_side
 from infodistill.real import RealData
 from infodistill.seeding import key, stream
 
@@ -35,6 +38,56 @@ def from_kmeans(real: RealData, ipc: int, seed: int) -> Tensor:
     return real.rows(torch.cat(rows)).x
 
 
+Shrink = Callable[[Tensor, tuple[int, int]], Tensor]
+"""shrink(images (n, c, h, w), (height, width)) -> the same images at that size."""
+
+
+def nearest(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Every pixel is one of the large image's (IDC)."""
+    return F.interpolate(images, size, mode="nearest")
+
+
+def bilinear(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear, corners not aligned (IDM); at a factor of 2 the mean of four pixels."""
+    return F.interpolate(images, size, mode="bilinear", align_corners=False)
+
+
+@dataclass(frozen=True)
+class Mosaic:
+    """factor^2 images to every stored one, each shrunk into a tile: what multi-formation starts from.
+
+    Where sides are no multiples of `factor`, the outer tiles lose what lies beyond the image.
+
+    Args:
+        factor: tiles along each side, as in `decoders.MultiFormation`.
+        init: which images; it is asked for ipc * factor^2 of every class.
+        shrink: how they are made small.
+    """
+
+    factor: int = 2
+    init: Initialise = from_real
+    shrink: Shrink = nearest
+
+    def __call__(self, real: RealData, ipc: int, seed: int) -> Tensor:
+        f, (_, height, width) = self.factor, real.shape
+        images = self.init(real, ipc * f * f, seed)
+        if f == 1:
+            return images
+        small = self.shrink(images, (tile_side(height, f), tile_side(width, f)))
+        grid = small.unflatten(0, (-1, f, f)).permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)
+        return grid[:, :, :height, :width].contiguous()
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The same images as [0, 1] pixels, for sets that store those."""
+
+    init: Initialise
+
+    def __call__(self, real: RealData, ipc: int, seed: int) -> Tensor:
+        return real.space.to_pixels(self.init(real, ipc, seed)).clamp(0, 1)
+
+
 def _medoids(rows: Tensor, real: RealData, ipc: int, *, seed: int, label: int) -> Tensor:
     if len(rows) < ipc:
         raise ValueError(f"ipc {ipc} is more than the {len(rows)} images of class '{real.class_names[label]}'")
@@ -42,13 +95,13 @@ def _medoids(rows: Tensor, real: RealData, ipc: int, *, seed: int, label: int) -
     x = real.rows(rows).x.flatten(1).double().cpu()
     means = KMeans(ipc, n_init=cast(Any, 1), random_state=key(seed, "init.kmeans", label) % 2**31).fit(x.numpy())
     distance = torch.cdist(torch.as_tensor(means.cluster_centers_), x)
-    return rows[_distinct_nearest(distance)]
+    return rows[distinct_nearest(distance)]
 
 
-def _distinct_nearest(distance: Tensor) -> Tensor:
-    """Column of the nearest point for each row, no column twice (rows choose in order)."""
+def distinct_nearest(distance: Tensor, each: int = 1) -> Tensor:
+    """Columns of the `each` nearest points of each row of (k, n), no column twice: rows choose in order."""
     chosen: list[int] = []
     for row in distance.clone():
         row[torch.as_tensor(chosen, dtype=torch.long)] = torch.inf
-        chosen.append(int(row.argmin()))
+        chosen += row.topk(each, largest=False).indices.tolist() if each > 1 else [int(row.argmin())]
     return torch.as_tensor(chosen)

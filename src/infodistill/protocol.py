@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from infodistill.augment import by_name
-from infodistill.descent import Loss, Optimiser, adam, cross_entropy_rows, sgd, squared_error_rows
+from infodistill.augment.mixing import MIXES
+from infodistill.descent import Loss, Optimiser, adam, adamw, cross_entropy_rows, sgd, squared_error_rows
 from infodistill.distilled import Distilled
 from infodistill.labels import Centred
 from infodistill.training import Fit
@@ -23,8 +24,15 @@ from infodistill.types import Batch, LabelKind, Rows
 LOSSES: Mapping[str, Loss] = {"cross_entropy": cross_entropy_rows, "squared_error": squared_error_rows}
 WANTS = {"cross_entropy": LabelKind.PROBABILITIES, "squared_error": LabelKind.SCORES}
 """The kind of targets every loss is for."""
-OPTIMISERS: Mapping[str, Optimiser] = {"sgd": sgd, "adam": adam}
-LATER: Mapping[str, Any] = {"loss": "cross_entropy", "optimiser": "sgd", "updates": None}
+OPTIMISERS: Mapping[str, Optimiser] = {"sgd": sgd, "adam": adam, "adamw": adamw}
+LATER: Mapping[str, Any] = {
+    "loss": "cross_entropy",
+    "optimiser": "sgd",
+    "updates": None,
+    "milestones": (),
+    "gamma": 0.1,
+    "mix": "none",
+}
 """Fields newer than the first artefacts. They are written where they differ, so that old files and keys stay valid."""
 
 
@@ -33,13 +41,15 @@ class EvaluationProtocol:
     """Batches of `batch`, `epochs + extra_passes` passes over the set, by default SGD and soft-target cross-entropy.
 
     The learning rate is `lr`, and `drop * lr` from epoch index epochs // 2 + drop_offset on (counted from 0), where
-    the momentum is also reset; `drop_offset` None keeps it constant. Augmentation is drawn anew for every image.
+    the momentum is also reset; `drop_offset` None leaves that out. Besides, the rate is multiplied by `gamma` at every
+    fraction of the epochs in `milestones`, rounded down, momentum kept. Augmentation is drawn anew for every image.
 
     Attributes:
         augment: an augmentation by name, see `infodistill.augment.by_name`.
         full_epochs: epochs of the `full` column (training on all real data), with the same schedule.
         loss: `cross_entropy`, or `squared_error` on regression scores; hard labels are then centred, one-hot - 1/k.
-        optimiser: `sgd`, or `adam`, which has no use for `momentum`.
+        optimiser: `sgd`, or `adam` or `adamw`, which have no use for `momentum`.
+        mix: `cutmix` mixes images and labels of a batch, see `infodistill.augment.mixing`.
         updates: where given, the least number of optimiser steps that whole passes over the set have to make up, in
             place of `epochs` (which counts for one batch).
         note: where the protocol comes from and what was left to us.
@@ -60,10 +70,13 @@ class EvaluationProtocol:
     loss: str = "cross_entropy"
     optimiser: str = "sgd"
     updates: int | None = None
+    milestones: tuple[float, ...] = ()
+    gamma: float = 0.1
+    mix: str = "none"
 
     def __post_init__(self) -> None:
         by_name(self.augment)  # a name nobody knows is refused here, not after the first network
-        for name, known in ((self.loss, LOSSES), (self.optimiser, OPTIMISERS)):
+        for name, known in ((self.loss, LOSSES), (self.optimiser, OPTIMISERS), (self.mix, MIXES)):
             if name not in known:
                 raise ValueError(f"a protocol knows {' and '.join(known)}, not '{name}'")
         if self.updates is not None and self.updates < 1:
@@ -84,15 +97,20 @@ class EvaluationProtocol:
         """The training of one network on `rows` images, for other epochs or base rate where a plan says so."""
         count = self.passes(rows) if epochs is None else epochs
         first_low = count // 2 + self.drop_offset if self.drop_offset is not None else None
+        falls = tuple(int(count * fraction + 1e-9) for fraction in self.milestones)
         return Fit(
             epochs=count + self.extra_passes,
             batch=self.batch,
             lr=self.lr if lr is None else lr,
             momentum=self.momentum,
             weight_decay=self.weight_decay,
-            decay=lambda epoch: self.drop if first_low is not None and epoch >= first_low else 1.0,
+            decay=lambda epoch: (
+                (self.drop if first_low is not None and epoch >= first_low else 1.0)
+                * self.gamma ** sum(epoch >= fall for fall in falls)
+            ),
             restarts=() if first_low is None else (first_low,),
             augment=by_name(self.augment),
+            mix=None if self.mix == "none" else MIXES[self.mix],
             loss=LOSSES[self.loss],
             optimiser=OPTIMISERS[self.optimiser],
         )
@@ -124,7 +142,8 @@ class EvaluationProtocol:
         unknown, missing = set(content) - known, {"name", "epochs", "full_epochs"} - set(content)
         if unknown or missing:
             raise ValueError(f"a protocol has unknown keys {sorted(unknown)} or lacks {sorted(missing)}")
-        return cls(**content)
+        told: dict[str, Any] = {**content, "milestones": tuple(content.get("milestones", ()))}
+        return cls(**told)
 
 
 def phases(plan: Sequence[Mapping[str, Any]], protocol: EvaluationProtocol, batch: Batch) -> list[tuple[Batch, Fit]]:

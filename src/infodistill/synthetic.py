@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, is_dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from infodistill.distilled import ALL_ROWS, Distilled
+from infodistill.exporting import detached, exported
 from infodistill.initial import Initialise, from_kmeans, from_noise, from_real
 from infodistill.real import RealData
 from infodistill.types import Batch, LabelKind, ValueSpace, require_simplex
@@ -162,34 +163,10 @@ class SyntheticSet:
 
     def export(self, **meta: Any) -> Distilled:
         """The finished set on the CPU: decoded images, labels and what they are, factors, scalars, plan."""
-        return self.final(self)._export(meta)
-
-    def _export(self, meta: dict[str, Any]) -> Distilled:
-        batch, factors = self.batch().detach(), self._factors()
-        hard = not self.labels.requires_grad and torch.equal(batch.target, _one_hot(batch))
-        return Distilled(
-            images=_apart(batch.x.float()),
-            y=batch.y.cpu(),
-            space=self.space,
-            class_names=self.class_names,
-            soft_labels=None if hard else _apart(batch.target.float()),
-            scalars=_stored({name: value for name, value in self.scalars.items() if name not in factors}),
-            factors=_stored(factors),
-            label_kind=self.kind,
-            plan=tuple(self.plan(replace(self, scalars=_detached(self.scalars)))),
-            meta=meta,
-        )
-
-    def _factors(self) -> dict[str, Tensor]:
-        """What decoded images are made of: the stored rows and those scalars that the decoder holds."""
-        if self.decode is stored_as_images:
-            return {}
-        held = {id(value) for value in vars(self.decode).values()} if is_dataclass(self.decode) else set[int]()
-        shared = {name: value for name, value in self.scalars.items() if id(value) in held}
-        return {"rows": self.pixels, **shared}
+        return exported(self.final(self), meta)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"pixels": self.pixels.detach(), "labels": self.labels.detach(), "scalars": _detached(self.scalars)}
+        return {"pixels": self.pixels.detach(), "labels": self.labels.detach(), "scalars": detached(self.scalars)}
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -199,25 +176,17 @@ class SyntheticSet:
             value.copy_(state["scalars"][name])
 
 
-def _detached(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach() for name, value in tensors.items()}
-
-
-def _stored(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: _apart(value) for name, value in _detached(tensors).items()}
-
-
-def _apart(tensor: Tensor) -> Tensor:
-    """A copy on the CPU: what was exported must not follow the set when it is trained on."""
-    return tensor.to("cpu", copy=True)
-
-
-def _one_hot(batch: Batch) -> Tensor:
-    return F.one_hot(batch.y, batch.target.shape[1]).to(batch.target)
-
-
-def synthesise(real: RealData, ipc: int, seed: int, init: Initialise, device: str = "cpu") -> SyntheticSet:
-    """A set of `ipc` stored images per class with fixed hard labels.
+def synthesise(
+    real: RealData,
+    ipc: int,
+    seed: int,
+    init: Initialise,
+    device: str = "cpu",
+    *,
+    decode: Decode = stored_as_images,
+    project: Project | None = None,
+) -> SyntheticSet:
+    """A set of `ipc` stored images per class with fixed hard labels; `init` makes what is stored.
 
     Raises:
         ValueError: ipc below 1, or larger than the smallest class (no random subset could stand beside the result).
@@ -231,7 +200,8 @@ def synthesise(real: RealData, ipc: int, seed: int, init: Initialise, device: st
         )
     y = torch.arange(real.num_classes).repeat_interleave(ipc).to(device)
     pixels = init(real, ipc, seed).float().to(device).clone().requires_grad_()
-    return SyntheticSet(pixels, y, real.space, F.one_hot(y, real.num_classes).float(), real.class_names)
+    labels = F.one_hot(y, real.num_classes).float()
+    return SyntheticSet(pixels, y, real.space, labels, real.class_names, decode=decode, project=project)
 
 
 __all__ = [

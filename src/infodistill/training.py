@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from infodistill.augment.mixing import Mix
 from infodistill.compute import Policy, View, backward
 from infodistill.descent import Descend, Loss, Optimiser, cross_entropy_rows, plain_step, sgd
 from infodistill.types import Augment, Batch, Net, Rows, ValueSpace, convert
@@ -25,9 +26,9 @@ class Fit:
     """Hyper-parameters of one supervised training.
 
     The learning rate of epoch e (counted from 0) is lr * decay(e). Before every epoch listed in `restarts` the momentum
-    buffers are forgotten, which is what rebuilding the optimiser does. The last batch of an epoch may be smaller.
-    `loss`, `optimiser` and `descend` (see `infodistill.descent`) say what a row costs, what moves the weights, and what
-    one step is.
+    buffers are forgotten, which is what rebuilding the optimiser does. The last batch of an epoch may be smaller. Every
+    batch is augmented, then its images and targets are mixed where `mix` is given (CutMix). `loss`, `optimiser` and
+    `descend` (see `infodistill.descent`) say what a row costs, what moves the weights, and what one step is.
     """
 
     epochs: int
@@ -38,6 +39,7 @@ class Fit:
     decay: Callable[[int], float] = constant
     restarts: tuple[int, ...] = ()
     augment: Augment | None = None
+    mix: Mix | None = None
     loss: Loss = cross_entropy_rows
     optimiser: Optimiser = sgd
     descend: Descend = plain_step
@@ -49,8 +51,8 @@ class Fit:
             raise ValueError(f"lr must be >= 0 and momentum in [0, 1), got lr {self.lr} and momentum {self.momentum}")
 
     def rules(self) -> dict[str, str]:
-        """The loss, optimiser and step by name, where they are not the usual ones."""
-        usual = {"loss": cross_entropy_rows, "optimiser": sgd, "descend": plain_step}
+        """The loss, optimiser, step and mixing by name, where they are not the usual ones."""
+        usual = {"loss": cross_entropy_rows, "optimiser": sgd, "descend": plain_step, "mix": None}
         chosen = {name: getattr(self, name) for name in usual}
         return {name: getattr(rule, "__name__", repr(rule)) for name, rule in chosen.items() if rule != usual[name]}
 
@@ -82,7 +84,7 @@ def fit(
             optimiser.param_groups[0]["lr"] = hyper.lr * hyper.decay(epoch)
             total = anchor.new_zeros((), dtype=torch.float64)
             for index in torch.randperm(len(data), generator=generator).split(hyper.batch):
-                x, target = _inputs(data.rows(index), hyper.augment, generator, space=space, like=anchor)
+                x, target = _inputs(data.rows(index), hyper, generator, space=space, like=anchor)
                 gradient = _Gradient(module, x, target, how, hyper.loss)
                 total += hyper.descend(optimiser, parameters, gradient).double() * len(index)
             _report(epoch, float(total) / len(data), on_epoch)
@@ -140,18 +142,21 @@ def trainable(module: Net) -> Generator[list[nn.Parameter]]:
 
 def _inputs(
     rows: Batch,
-    augment: Augment | None,
+    hyper: Fit,
     generator: torch.Generator,
     *,
     space: ValueSpace | None,
     like: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """One batch as the network takes it: device and dtype of `like`, in `space`, augmented image by image."""
+    """One batch as the network takes it: device and dtype of `like`, in `space`, augmented image by image, mixed."""
     x = convert(rows.x.detach().to(like.device, like.dtype), rows.space, space)
-    if augment is not None:
-        record = augment.draw(generator, len(x), tuple(x.shape[1:]))
-        x = augment.apply(x, record, torch.arange(len(x)))
-    return x.detach(), rows.target.detach().to(like.device, like.dtype)
+    target = rows.target.detach().to(like.device, like.dtype)
+    if hyper.augment is not None:
+        record = hyper.augment.draw(generator, len(x), tuple(x.shape[1:]))
+        x = hyper.augment.apply(x, record, torch.arange(len(x)))
+    if hyper.mix is not None:
+        x, target = hyper.mix(x, target, generator)
+    return x.detach(), target
 
 
 def _report(epoch: int, loss: float, on_epoch: Callable[[int, float], None] | None) -> None:

@@ -24,7 +24,8 @@ from infodistill.looks import Look, Looks
 from infodistill.methods.ld_ridge import ridge_head
 from infodistill.optimisers import Cosine, Lamb
 from infodistill.real import RealData
-from infodistill.sources.pool import Pool, SyntheticRows
+from infodistill.sources.lessons import SyntheticRows
+from infodistill.sources.pool import Pool
 from infodistill.synthetic import Initialise, from_real, synthesise
 from infodistill.training import Fit
 from infodistill.types import Augment, Batch, LabelKind, NetFactory

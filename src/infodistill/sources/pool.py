@@ -13,36 +13,12 @@ from infodistill.compute import Policy, View
 from infodistill.nets.initialise import initialise
 from infodistill.optimisers import Kept
 from infodistill.seeding import stream
+from infodistill.sources.lessons import Lesson, SyntheticRows
 from infodistill.training import Fit, fit
 from infodistill.types import Batch, Net, NetFactory, Rows, Source
 
-Lesson = Callable[[Batch, Rows, Generator], Rows]
-"""lesson(set, real data, generator) -> the rows a network is trained on between two of its updates."""
-
 Pick = Callable[[Generator, int], int]
 """pick(generator, members) -> the member that the step looks through."""
-
-
-@dataclass(frozen=True)
-class SyntheticRows:
-    """At most `most` random rows of the synthetic set, in keyed order."""
-
-    most: int = 1000
-
-    def __call__(self, syn: Batch, real: Rows, generator: Generator) -> Rows:
-        del real
-        return syn.rows(torch.randperm(len(syn), generator=generator)[: self.most])
-
-
-@dataclass(frozen=True)
-class RealRows:
-    """At most `most` random rows of the real data, in keyed order."""
-
-    most: int = 1000
-
-    def __call__(self, syn: Batch, real: Rows, generator: Generator) -> Rows:
-        del syn
-        return real.rows(torch.randperm(len(real), generator=generator)[: self.most])
 
 
 def at_random(generator: Generator, members: int) -> int:
