@@ -148,6 +148,7 @@ def test_an_optimiser_that_restarts_forgets_its_moments() -> None:
         out = []
         for step in range(4):
             before = float(x.detach())
+            update.begin(step)
             update.apply([x], [torch.ones(1)], step)
             out.append(before - float(x.detach()))
         return out
@@ -186,3 +187,15 @@ def test_terms_share_any_source_that_holds_the_step() -> None:
         source.made = 0
         measure({"a": Asks(source), "b": Asks(source)}, syn, tiny_real().batch(0, 0, 2), None, parts)
         assert source.made == made
+
+
+@pytest.mark.parametrize("shown", [1, 2])
+def test_batches_hold_the_rows_that_are_shown(shown: int) -> None:
+    real = tiny_real()
+    syn = synthesise(real, 2, 0, from_real)
+    syn.shown = lambda: shown
+    assert torch.equal(syn.batch().x, torch.cat([syn.pixels[2 * c : 2 * c + shown] for c in range(3)]))
+    assert syn.batch().y.tolist() == [c for c in range(3) for _ in range(shown)]
+    assert torch.equal(syn.batch([2, 0]).x, torch.cat([syn.pixels[4 : 4 + shown], syn.pixels[:shown]]))
+    (kept,) = syn.restrict([torch.ones_like(syn.pixels)], [1])
+    assert kept.flatten(1).any(1).tolist() == [False, False, True, shown == 2, False, False]

@@ -164,6 +164,7 @@ class Distillation:
     def _round(self) -> tuple[dict[str, Slope], dict[str, float]]:
         active = {name: entry for name, entry in self.terms.items() if not entry.off(self.step)}
         real = self._real_batch()
+        self.update.begin(self.step)
         if self.group is not None:
             return self._round_by_groups(active, real, self.group)
         slopes = self._slopes(active, real, None)

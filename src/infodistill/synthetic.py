@@ -67,6 +67,7 @@ class SyntheticSet:
         plan: called with the set when it is exported: the phases a training on it replays, learned rates included.
         kind: what the targets are, probabilities or regression scores.
         final: called with the set when it is exported: the set that is written for it.
+        shown: how many rows of every class are in batches now, its first ones (PDD's stages); None for all of them.
 
     Raises:
         ValueError: labels that do not fit the rows, or targets called probabilities that are not on the simplex.
@@ -84,6 +85,7 @@ class SyntheticSet:
     plan: Plan = plain_plan
     kind: LabelKind = LabelKind.PROBABILITIES
     final: Final = as_it_stands
+    shown: Callable[[], int] | None = None
 
     def __post_init__(self) -> None:
         if self.labels.shape != (len(self.y), len(self.class_names)):
@@ -123,17 +125,20 @@ class SyntheticSet:
         """Stored rows of some classes, class-major; None stands for all of them.
 
         Raises:
-            ValueError: some classes are asked for, and they do not all have equally many rows.
+            ValueError: some classes or rows are asked for, and classes do not all have equally many rows.
         """
-        if classes is None or list(classes) == list(range(self.num_classes)):
+        every = list(range(self.num_classes))
+        chosen = every if classes is None else list(classes)
+        if self.shown is None and chosen == every:
             return None
         if len(self.y) != self.ipc * self.num_classes:
             raise ValueError(
                 f"updating class by class needs as many stored images for every class, this set has {len(self.y)} for "
                 f"{self.num_classes} classes: update all classes jointly"
             )
-        start = torch.as_tensor(list(classes), device=self.y.device)[:, None] * self.ipc
-        return (start + torch.arange(self.ipc, device=self.y.device)).flatten()
+        start = torch.as_tensor(chosen, device=self.y.device)[:, None] * self.ipc
+        rows = torch.arange(self.ipc if self.shown is None else self.shown(), device=self.y.device)
+        return (start + rows).flatten()
 
     def _take(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return self.pixels[rows], self.labels[rows], self.y[rows]

@@ -36,10 +36,13 @@ class Update:
     def __post_init__(self) -> None:
         self._rates = [float(group["lr"]) for group in self.optimizer.param_groups]
 
-    def apply(self, tensors: Sequence[Tensor], grads: Sequence[Tensor], step: int) -> None:
-        """Move `tensors` down `grads`."""
+    def begin(self, step: int) -> None:
+        """Called before a round, which makes one update, or one for every group of classes."""
         if self.restarts is not None and self.restarts(step):
             self.optimizer.state.clear()
+
+    def apply(self, tensors: Sequence[Tensor], grads: Sequence[Tensor], step: int) -> None:
+        """Move `tensors` down `grads`."""
         scale = self._shrink(grads)
         for tensor, grad in zip(tensors, grads, strict=True):
             tensor.grad = grad * scale if scale != 1 else grad

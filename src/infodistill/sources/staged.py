@@ -1,7 +1,8 @@
-"""Sets made subset after subset, and experts that start where the subsets so far lead (SeqMatch, Du et al. 2023).
+"""Sets made subset after subset, and networks that start where the subsets so far lead.
 
-Stage k learns subset S_k. Its experts start from networks trained on S_1, then S_1 and S_2, ... up to S_{k-1}, and go
-on on the real data. The subsets so far are frozen by then, so experts are recorded when the stage begins.
+Stage k learns subset S_k. Its networks were first trained on S_1, then S_1 and S_2, ... up to S_{k-1}, which are frozen
+by then. PDD (Chen et al., ICLR 2024) matches gradients of such networks; in SeqMatch (Du et al., NeurIPS 2023) they are
+where experts start, which are recorded when the stage begins.
 """
 
 from __future__ import annotations
@@ -61,18 +62,31 @@ class Stages:
         """Whether a stage other than the first begins with this update; an `Update.restarts`."""
         return step % self.steps == 0 and 0 < step < len(self.ipcs) * self.steps
 
+    def begun(self, stage: int) -> int:
+        """Images per class of subsets 0 .. stage."""
+        return sum(self.ipcs[: stage + 1])
+
     def rows(self, classes: int, stage: int) -> Tensor:
         """The rows of subsets 0 .. stage in a set of so many classes, ascending, int64."""
-        within = torch.arange(sum(self.ipcs[: stage + 1]))
+        within = torch.arange(self.begun(stage))
         return (torch.arange(classes)[:, None] * self.ipc + within).flatten()
 
     def own(self, stage: int) -> Tensor:
         """(ipc,) bool: which rows of a class are of this stage's subset."""
         return torch.arange(len(self.ipcs)).repeat_interleave(torch.tensor(self.ipcs)) == stage
 
-    def plan(self, classes: int, rates: Sequence[float], stage: int) -> list[Mapping[str, Any]]:
-        """Phases of stages 0 .. stage: all subsets so far, at the rate of the stage, for the protocol's epochs."""
-        return [{"rows": self.rows(classes, k).tolist(), "rates": rates[k], "epochs": None} for k in range(stage + 1)]
+    def plan(
+        self, classes: int, rates: Sequence[float | None], stage: int, *, copies: int = 1, epochs: int | None = None
+    ) -> list[Mapping[str, Any]]:
+        """Phases of stages 0 .. stage: all subsets so far, at the rate of the stage, for so many epochs.
+
+        Rows count decoded images, `copies` of every stored one. None stands for what the protocol says.
+        """
+        phases: list[Mapping[str, Any]] = []
+        for k, rate in enumerate(rates[: stage + 1]):
+            rows = self.rows(classes, k)[:, None] * copies + torch.arange(copies)
+            phases.append({"rows": rows.flatten().tolist(), "rates": rate, "epochs": epochs})
+        return phases
 
 
 class Clock(Source[int]):
@@ -89,17 +103,19 @@ class Clock(Source[int]):
 class SoFar:
     """The trainings that the subsets before a stage prescribe, from the set as it stands: what evaluation replays.
 
-    `rates` is the scalar of the set with one learned rate per stage.
+    `rates` is the scalar of the set with one learned rate per stage, None where the protocol says the rate. `epochs`
+    None: the protocol's.
     """
 
     syn: SyntheticSet
     stages: Stages
-    rates: str
+    rates: str | None
     protocol: EvaluationProtocol
+    epochs: int | None = None
 
     def trainings(self, stage: int) -> list[tuple[Batch, Fit]]:
         """One training for each subset before `stage`."""
-        return phases(self._plan(stage), self.protocol, self.syn.batch().detach())
+        return phases(self._plan(stage), self.protocol, self.syn.final(self.syn).batch().detach())
 
     def digest(self, stage: int) -> str:
         """A name for all that those trainings depend on: frozen images and labels, rates, protocol."""
@@ -110,8 +126,11 @@ class SoFar:
         return told.hexdigest()
 
     def _plan(self, stage: int) -> list[Mapping[str, Any]]:
-        rates: list[float] = self.syn.scalars[self.rates].detach().cpu().tolist()
-        return self.stages.plan(self.syn.num_classes, rates, stage - 1)
+        rates: list[float | None] = [None] * len(self.stages.ipcs)
+        if self.rates is not None:
+            rates = self.syn.scalars[self.rates].detach().cpu().tolist()
+        copies = self.syn.decoded_per_class // self.syn.ipc
+        return self.stages.plan(self.syn.num_classes, rates, stage - 1, copies=copies, epochs=self.epochs)
 
 
 @dataclass(frozen=True)
