@@ -38,3 +38,29 @@ def discrimination(syn: Tensor, real: Tensor, y_syn: Tensor, y_real: Tensor) -> 
         scores = torch.stack([row @ mean for mean in means])
         total = total + torch.logsumexp(scores, 0) - scores[labels.index(label)]
     return total
+
+
+def lives(
+    readings: list[float], *, window: int, calm: float, moved: float, updates: int, epochs: int
+) -> list[tuple[int, int]]:
+    """CAFE's nested loops, capped, on given accuracies: (life, readings used so far) after each update of the images."""
+    rest, out, life = list(readings), list[tuple[int, int]](), 0
+    while len(rest) > epochs:
+        watch: list[float] = []
+        for _ in range(updates):
+            if len(rest) <= epochs:
+                return out
+            watch.append(rest.pop(0))
+            if len(watch) == updates or (len(watch) >= window and max(watch[-window:]) - min(watch[-window:]) < calm):
+                out.append((life, len(readings) - len(rest)))
+                break
+            inner: list[float] = []
+            for _ in range(epochs):
+                inner.append(rest.pop(0))
+                if len(inner) == window:
+                    if max(inner) - min(inner) > moved:
+                        break
+                    inner.pop(0)
+            out.append((life, len(readings) - len(rest)))
+        life += 1
+    return out
