@@ -43,7 +43,7 @@ def discrimination(syn: Tensor, real: Tensor, y_syn: Tensor, y_real: Tensor) -> 
 def lives(
     readings: list[float], *, window: int, calm: float, moved: float, updates: int, epochs: int
 ) -> list[tuple[int, int]]:
-    """CAFE's nested loops, capped, on given accuracies: (life, readings used so far) after each update of the images."""
+    """CAFE's nested loops, capped, on given accuracies: (life, readings used so far) after each update of images."""
     rest, out, life = list(readings), list[tuple[int, int]](), 0
     while len(rest) > epochs:
         watch: list[float] = []
