@@ -6,6 +6,7 @@ A contender is a function (real, net, ipc, seed, policy, experts) -> Distillatio
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from infodistill.augment import dsa, shift
@@ -35,6 +36,7 @@ class Setting(NamedTuple):
     ipc: int
     seed: int
     policy: Policy
+    cache: Path
     experts: Callable[[], ExpertStore]
 
     @property

@@ -1,7 +1,10 @@
-"""Every unrolled, trajectory and label method on one data set for equal time, under its own protocol and a common one.
+"""Methods on one data set for equal time, under their own protocol and a common one.
 
     python benchmarks/family.py --data PATH/mnist --compile --seconds 60 --out benchmarks/results/mnist-family
     python benchmarks/family.py --out benchmarks/results/mnist-family --table
+
+The unrolled, trajectory and label methods are in `contenders.py`; the matching family in `contenders_matching.py`, whose
+names have to be given: `--contenders dm idc idm+cmi`.
 
 A cell is (contender, ipc, seed): distil for `--seconds` after the first step (in which code is compiled), evaluate with
 fresh networks under its own protocol and plan, and under `quick` without a plan, write one JSON file. Seconds are those
@@ -22,6 +25,7 @@ from typing import Any
 
 import torch
 from contenders import CONTENDERS, Setting
+from contenders_matching import MATCHING, UNTOUCHED
 from paired import claim
 
 from infodistill.compute import Policy, capabilities
@@ -37,6 +41,8 @@ from infodistill.sources.experts import ExpertStore, record_experts
 from infodistill.training import Fit
 
 COMMON = "quick"
+NEED_EXPERTS = ("mtt", "dm-long")
+KNOWN = {**CONTENDERS, **MATCHING}
 
 
 class ExpertsOf:
@@ -97,9 +103,10 @@ def run_cell(name: str, ipc: int, seed: int, args: argparse.Namespace) -> dict[s
     policy = Policy(precision=args.precision, compile=args.compile, threads=args.threads)
     experts = ExpertsOf(real, args, policy)
     long = name == "dm-long"
-    make, own = CONTENDERS["dm" if long else name]
-    job = make(Setting(real, by_name(args.net), ipc, seed, policy, experts))
-    told = distil(job, args.seconds + (experts.seconds if long else 0.0))
+    make, own = KNOWN["dm" if long else name]
+    job = make(Setting(real, by_name(args.net), ipc, seed, policy, args.cache, experts))
+    still = {"steps": 0, "seconds": 0.0, "first_step_seconds": 0.0, "trace": []}
+    told = still if name == UNTOUCHED else distil(job, args.seconds + (experts.seconds if long else 0.0))
     distilled = job.export(method=name)
     distilled.save(args.cache / "sets" / f"{name}-ipc{ipc}-seed{seed}")
     plain = replace(distilled, plan=(ALL_ROWS,))
@@ -113,7 +120,7 @@ def run_cell(name: str, ipc: int, seed: int, args: argparse.Namespace) -> dict[s
         "seed": seed,
         "own_protocol": own,
         **told,
-        "expert_seconds": experts.seconds if name in ("mtt", "dm-long") else 0.0,
+        "expert_seconds": experts.seconds if name in NEED_EXPERTS or name.startswith("ncfm") else 0.0,
         "images_bytes": distilled.images_bytes,
         "labels_bytes": distilled.labels_bytes,
         "evaluations": found,

@@ -6,7 +6,7 @@
 
 Minutes are those of a processor on `--threads` threads, compilation of the first step not counted, so that other work
 on the machine does not count. Every mark stores the set as an artefact, and the job's checkpoint: a run that is stopped
-goes on from its last mark. Networks are tested under DSA's protocol at `--epochs` epochs, sets stored as mosaics decoded.
+goes on from its last mark. Networks are tested under DSA's protocol at `--epochs` epochs, on mosaics as they decode.
 """
 
 from __future__ import annotations
