@@ -13,12 +13,14 @@ from infodistill.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.compute import Policy
 from infodistill.distillation import Distillation
 from infodistill.methods.ncfm import Plateau, displacement, ncfm
-from infodistill.sources.frequencies import FrequencySampler
+from infodistill.sources.experts import Experts, record_experts, up_to
+from infodistill.sources.frequencies import FrequencySampler, Gaussian
+from infodistill.training import Fit
 from infodistill.weights import Weighted
 from oracles import ncfm as oracle
 from rows_ncfm import made as job
 from table import tiny_real
-from trajectories import Walks, after, same
+from trajectories import NET, Walks, after, same
 
 
 def test_psi_moves_on_the_unweighted_term_and_comes_back_exactly(tmp_path: Path) -> None:
@@ -118,3 +120,20 @@ def test_compiled_networks_are_compiled_once() -> None:
     graphs = counters["stats"]["unique_graphs"]
     after(run, 4)
     assert counters["stats"]["unique_graphs"] == graphs > 0
+
+
+def test_recorded_trainings_serve_as_pairs(tmp_path: Path) -> None:
+    """Experts at epoch 0 and the last: the job finds the same ones again, and refuses others."""
+
+    def made(seed: int) -> Distillation:
+        store = record_experts(tiny_real(), NET, count=2, fit=Fit(2, 12, 0.05), cache=tmp_path, keep=(0, 2), seed=seed)
+        pairs = Experts(store, span=2, window=up_to(1), seed=5)
+        return ncfm(tiny_real(), pairs, ipc=2, seed=5, lr=0.02, frequencies=Gaussian(16, 5), real_per_class=6)
+
+    straight, first, again, other = made(0), made(0), made(0), made(1)
+    after(straight, 4)
+    after(first, 2)
+    again.load_state_dict(first.state_dict())
+    assert same(after(again, 2), after(straight, 0))
+    with pytest.raises(ValueError, match="matched other experts"):
+        other.load_state_dict(first.state_dict())
