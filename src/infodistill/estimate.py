@@ -29,7 +29,7 @@ def estimate(prepared: Prepared) -> dict[str, Any]:
     add = {name: max(strengths, key=lambda one: one.value) for name, strengths in prepared.grid.items()}
     job = jobs.rehearse(recipe, real, add, policy=prepared.policy, teacher=recipe.teachers.net)
     per_second = steps_per_second(job)
-    teachers = _teachers(prepared) if "cmi" in add else None
+    teachers = _teachers(prepared) if "cmi" in add or jobs.needs_teachers(recipe) else None
     experts = _experts(prepared)
     trained = [part for part in (teachers, experts) if part is not None]
     seconds = recipe.steps / per_second + sum(part["seconds"] for part in trained)

@@ -17,7 +17,7 @@ from infodistill.information import CMI, MIM
 from infodistill.protocols import EvaluationProtocol, flippable, protocol_for
 from infodistill.real import RealData
 from infodistill.recipe import Recipe
-from infodistill.settings import Aligned, Regression, Staged, Trajectory
+from infodistill.settings import Aligned, Characteristic, Regression, Related, Staged, Trajectory
 from infodistill.sources.staged import Record
 from infodistill.sources.teachers import Teachers, Told, random_teachers
 from infodistill.strengths import DEFAULT_RATIO, Strength, described, parse_add, resolve_strength
@@ -54,20 +54,24 @@ def plain(
     policy: Policy | None = None,
     cache: Path | None = None,
     progress: Told | None = None,
+    teachers: Teachers | None = None,
     experts: Trained | None = None,
 ) -> Distillation:
-    """The recipe's method without any added term; experts are recorded, or found in the cache, where it needs them."""
+    """The recipe's method without any added term; what it needs trained is trained, or found in the cache."""
     real = in_recipe_space(recipe, real)
 
-    recording: dict[str, Any] = {"seed": seed, "policy": policy, "cache": cache, "progress": progress}
+    made: dict[str, Any] = {"seed": seed, "policy": policy, "cache": cache, "progress": progress}
 
     def trained() -> Trained:
-        return experts or experts_for(recipe, real, **recording)
+        return experts or experts_for(recipe, real, **made)
 
     def record() -> Record:
-        return Same(experts.segments) if experts else recorder(cast(Staged, recipe), real, **recording)
+        return Same(experts.segments) if experts else recorder(cast(Staged, recipe), real, **made)
 
-    making = Making(real, network(recipe.net, real.shape), seed, policy, trained, record)
+    def schooled() -> Teachers:
+        return teachers or teachers_for(recipe, real, **made)
+
+    making = Making(real, network(recipe.net, real.shape), seed, policy, trained, record, schooled)
     return FAMILIES[recipe.method].build(recipe, making)
 
 
@@ -90,7 +94,7 @@ def build(
     """
     made: dict[str, Any] = {"seed": seed, "policy": policy, "cache": cache, "progress": progress}
     real = in_recipe_space(recipe, real)
-    job = plain(recipe, real, **made, experts=experts)
+    job = plain(recipe, real, **made, teachers=teachers, experts=experts)
     strengths = {name: resolve_strength(recipe, name, asked) for name, asked in (add or {}).items()}
     strengths = {name: strength for name, strength in strengths.items() if strength.value > 0}
     entries: dict[str, Weighted] = {}
@@ -112,6 +116,11 @@ def _looks(job: Distillation, method: str) -> Any:
     if looks is None:
         raise ValueError(f"MIM cannot be added to {method}: its loss looks at no features of synthetic images")
     return looks
+
+
+def needs_teachers(recipe: Recipe) -> bool:
+    """Whether the method itself looks through pretrained networks (IID)."""
+    return isinstance(recipe, Related)
 
 
 def network_life(recipe: Recipe) -> int:
@@ -147,7 +156,8 @@ def forward_flops(name: str, shape: tuple[int, int, int], classes: int) -> float
 def step_flops(recipe: Recipe, real: RealData) -> float:
     """Floating-point operations of one step, roughly, inner training included."""
     one = forward_flops(recipe.net, real.shape, real.num_classes)
-    return FAMILIES[recipe.method].work(recipe, Size(one, real.num_classes))
+    teacher = forward_flops(recipe.teachers.net, real.shape, real.num_classes) if needs_teachers(recipe) else 0.0
+    return FAMILIES[recipe.method].work(recipe, Size(one, real.num_classes, len(real), teacher))
 
 
 def spare_threads(work: float) -> None:
@@ -170,7 +180,7 @@ def _without_flips(recipe: Recipe) -> dict[str, Any]:
     changes: dict[str, Any] = {
         key: unflipped(getattr(recipe, key)) for key in ("augment", "augment_train") if hasattr(recipe, key)
     }
-    if isinstance(recipe, Trajectory):
+    if isinstance(recipe, Trajectory | Characteristic):
         augment = unflipped(recipe.experts.augment)
         changes["experts"] = recipe.experts.model_copy(update={"augment": augment})
     if isinstance(recipe, Regression):
@@ -193,6 +203,7 @@ __all__ = [
     "fitted",
     "forward_flops",
     "in_recipe_space",
+    "needs_teachers",
     "net_name",
     "network",
     "network_life",

@@ -41,6 +41,13 @@ PROTOCOLS: dict[str, EvaluationProtocol] = {
         augment=DSA_PER_IMAGE,
         note="DSA (Zhao & Bilen, ICML 2021), also DM: 1000 epochs with DSA per image; no flip for digits.",
     ),
+    "cafe": EvaluationProtocol(
+        "cafe",
+        epochs=600,
+        full_epochs=100,
+        note="CAFE (Wang et al., CVPR 2022): the training of dc for 600 epochs, no augmentation (ours: nor on MNIST); "
+        "its CAFE+DSA rows are trained as in dsa.",
+    ),
     "mim4dd": EvaluationProtocol(
         "mim4dd",
         epochs=300,

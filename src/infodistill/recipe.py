@@ -14,15 +14,23 @@ from typing import Any, cast
 from pydantic import BaseModel, ValidationError
 
 from infodistill.settings import (
+    Aggregated,
     Aligned,
+    Characteristic,
     Expected,
+    Featured,
     Flat,
+    Formed,
     Labelling,
     Matching,
+    Progressive,
+    Queued,
     Recipe,
     Regression,
+    Related,
     Remembering,
     Replayed,
+    Representative,
     Staged,
     TeacherEntry,
     TermEntry,
@@ -45,10 +53,20 @@ MODELS: Mapping[str, type[Recipe]] = {
     "ld_ridge": Labelling,
     "rtp": Remembering,
     "frepo": Regression,
+    "dcc": Aggregated,
+    "cafe": Featured,
+    "idc": Formed,
+    "dream": Representative,
+    "pdd": Progressive,
+    "idm": Queued,
+    "iid": Related,
+    "ncfm": Characteristic,
 }
 """Method -> what its recipes can say."""
 
 METHODS = tuple(MODELS)
+RATE_BY_IPC = ("idc", "dream", "pdd")
+"""Methods whose images move at a rate in proportion to the images per class."""
 TERMS = ("cmi", "mim")
 
 
@@ -96,7 +114,8 @@ def names() -> list[str]:
 def find(dataset: str, method: str, ipc: int | None = None) -> tuple[str, dict[str, Any]]:
     """(name, content) of the shipped recipe that fits best: the data set's own, nearest ipc, else the generic one.
 
-    Where the ipc is not that of the recipe, what was published for another ipc (its score, its weights) is dropped.
+    Where the ipc is not that of the recipe, what was published for another ipc (its score, its weights) is dropped; the
+    rate of images goes with the ipc where the method's rule is so (IDC, DREAM, PDD).
 
     Raises:
         RecipeError: no such method.
@@ -112,8 +131,9 @@ def find(dataset: str, method: str, ipc: int | None = None) -> tuple[str, dict[s
     name = own[min(own, key=lambda n: abs(n - wanted))] if own else f"quick/{method}"
     content = read(name)
     if content.get("ipc", 10) != wanted:
-        dropped = ("expected", "terms", "outer", "inner_epochs", "batches", "images", "parts", "notes")
-        content = {key: value for key, value in content.items() if key not in dropped}
+        lr = content["lr"] * (wanted / content.get("ipc", 10) if method in RATE_BY_IPC else 1)
+        dropped = ("expected", "terms", "outer", "inner_epochs", "batches", "images", "parts", "stage_steps", "notes")
+        content = {**{key: value for key, value in content.items() if key not in dropped}, "lr": lr}
     return name, {**content, "ipc": wanted}
 
 

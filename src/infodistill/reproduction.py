@@ -1,4 +1,4 @@
-"""Published table rows: which there are, what we measured for each, and how one is run in resumable pieces."""
+"""Table rows: which there are, what we measured for each, and how one is run in resumable pieces."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from infodistill.asking import Asked, requested
 from infodistill.assessing import evaluated
 from infodistill.conduct import Say, conduct, prepare, quiet
 from infodistill.progress import Tell
+from infodistill.settings import Expected, TermEntry
 
 
 @dataclass(frozen=True)
 class Row:
-    """One published number: a recipe, a term added to it or none, and the paper's accuracy (0-1; std None: unknown)."""
+    """A recipe, a term added to it or none, and the paper's accuracy in 0-1 (None: none published) and its std."""
 
     name: str
     recipe: str
     add: tuple[str, ...]
-    accuracy: float
+    accuracy: float | None
     std: float | None
     source: str
 
@@ -32,15 +33,19 @@ class Row:
 
 
 def rows() -> Iterator[Row]:
-    """Every row: the shipped recipes with a published number, alone and with the terms that have one."""
+    """Every row: the shipped recipes of named data, alone and with each term they know, published or not."""
     for name in recipes.names():
         recipe = recipes.parse(recipes.read(name), name)
-        paper = recipe.expected
-        if paper.accuracy is not None:
-            yield Row(name, name, (), paper.accuracy, paper.std, paper.source)
+        if recipe.dataset == "any":
+            continue
+        yield _row(name, (), recipe.expected)
         for term, entry in recipe.terms.items():
-            if entry.accuracy is not None:
-                yield Row(f"{name}+{term}", name, (term,), entry.accuracy, entry.std, entry.source)
+            yield _row(name, (term,), entry)
+
+
+def _row(recipe: str, add: tuple[str, ...], paper: Expected | TermEntry) -> Row:
+    source = "none published" if paper.accuracy is None else paper.source
+    return Row("+".join((recipe, *add)), recipe, add, paper.accuracy, paper.std, source)
 
 
 def row(name: str) -> Row:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from infodistill import augment, nets
+from infodistill.augment.mixing import MIXES
 from infodistill.building.making import Trained
 from infodistill.compute import Policy, View
 from infodistill.data.cache import cache_dir
@@ -85,10 +87,19 @@ def window_of(entry: ExpertEntry) -> Window:
     return MovingWindow(entry.first, entry.grow_from, entry.upper, entry.grow_over)
 
 
+def falling(falls: Sequence[int], gamma: float, epoch: int) -> float:
+    """gamma^(number of `falls` reached): a rate that drops at some epochs."""
+    return gamma ** sum(epoch >= fall for fall in falls)
+
+
 def training_of(entry: ExpertEntry) -> Fit:
     """How the recipe's experts are trained: plain SGD, or GSAM where `rho` is given (FTD)."""
     fit = Fit(entry.epochs, entry.batch, entry.lr, entry.momentum, entry.weight_decay)
-    fit = replace(fit, augment=augment.by_name(entry.augment))
+    fit = replace(fit, augment=augment.by_name(entry.augment), mix=None if entry.mix == "none" else MIXES[entry.mix])
+    if entry.milestones:
+        fit = replace(
+            fit, decay=partial(falling, [int(entry.epochs * f + 1e-9) for f in entry.milestones], entry.gamma)
+        )
     return fit if entry.rho is None else replace(fit, descend=GSAM(entry.rho, entry.alpha, entry.adaptive))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from infodistill.building import bilevel, matching, trajectory
+from infodistill.building import bilevel, features, formation, matching, trajectory
 from infodistill.building.making import INITS, Making, Size, Trained
 from infodistill.distillation import Distillation
 
@@ -52,6 +52,14 @@ FAMILIES: Mapping[str, Family] = {
     "ld_ridge": _LABELLING,
     "rtp": Family(bilevel.remembering, bilevel.remembering_work),
     "frepo": Family(bilevel.regression, bilevel.regression_work),
+    "dcc": Family(matching.aggregated, matching.work, matching.life),
+    "cafe": Family(features.featured, features.featured_work),
+    "idc": Family(formation.formed, formation.work),
+    "dream": Family(formation.representative, formation.representative_work),
+    "pdd": Family(formation.progressive, formation.progressive_work),
+    "idm": Family(features.queued, features.queued_work),
+    "iid": Family(features.related, features.related_work),
+    "ncfm": Family(features.characteristic, features.characteristic_work),
 }
 
 __all__ = ["FAMILIES", "INITS", "Family", "Making", "Size", "Trained"]

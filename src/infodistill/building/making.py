@@ -10,6 +10,7 @@ from infodistill.compute import Policy, View
 from infodistill.real import RealData
 from infodistill.sources.segments import Segment
 from infodistill.sources.staged import Record
+from infodistill.sources.teachers import Teachers
 from infodistill.synthetic import Initialise, from_kmeans, from_noise, from_real
 from infodistill.types import NetFactory, Source
 
@@ -31,7 +32,8 @@ class Trained:
 class Making:
     """What a job is made from beside its recipe.
 
-    `experts()` trains experts, or finds them, where they are needed; `record()` does so stage by stage (SeqMatch).
+    `experts()` trains experts, or finds them, where they are needed; `record()` does so stage by stage (SeqMatch);
+    `teachers()` gives the recipe's teachers (IID).
     """
 
     real: RealData
@@ -40,6 +42,7 @@ class Making:
     policy: Policy | None
     experts: Callable[[], Trained]
     record: Callable[[], Record]
+    teachers: Callable[[], Teachers]
 
     def common(self, ipc: int) -> dict[str, Any]:
         """The keyword arguments every method function takes."""
@@ -48,10 +51,15 @@ class Making:
 
 @dataclass(frozen=True)
 class Size:
-    """What the work of a step is counted from: flops of one image's forward pass, classes, images of the data."""
+    """What the work of a step is counted from: flops of one image's forward pass, classes, images of the data.
+
+    `teacher` is a forward pass of a teacher.
+    """
 
     one: float
     classes: int
+    images: int = 0
+    teacher: float = 0.0
 
 
 def given(**settings: Any) -> dict[str, Any]:

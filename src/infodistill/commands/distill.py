@@ -20,7 +20,8 @@ def distill(
         str | None, typer.Option(help="digits, mnist, cifar10, ..., a folder, .npz, Parquet or hf:NAME.")
     ] = None,
     method: Annotated[
-        str | None, typer.Option(help="dm, dc, dsa, mtt, datm, dd, frepo, ... (docs/methods).  [default: dm]")
+        str | None,
+        typer.Option(help="dm, dc, dsa, idc, idm, ncfm, mtt, datm, frepo, ... (docs/methods).  [default: dm]"),
     ] = None,
     add: Annotated[
         list[str] | None,

@@ -16,7 +16,9 @@ def evaluate(
     data: Annotated[str | None, typer.Option(help="The data, if it is not where it was.")] = None,
     protocol: Annotated[
         str | None,
-        typer.Option(help="quick, dc, dsa, mim4dd, mtt, seqmatch, dd, ld, frepo or rtp.  [default: the artefact's]"),
+        typer.Option(
+            help="quick, dc, dsa, cafe, idc, ncfm, mim4dd, mtt, seqmatch, dd, ld, frepo, rtp.  [default: that of DIR]"
+        ),
     ] = None,
     net: Annotated[list[str] | None, typer.Option(help="Networks to train.  [default: the artefact's]")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Networks per column.")] = 5,

@@ -24,7 +24,7 @@ def reproduce(
     seeds: Annotated[int, typer.Option(min=1, help="Networks of the evaluation.")] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> None:
-    """Run one published table row in resumable pieces and print ours beside the paper's; without ROW, list the rows.
+    """Run one table row in resumable pieces and print ours beside the paper's number; without ROW, list the rows.
 
     Example: infodistill reproduce cifar10/dm-ipc10 --minutes 60
     """
@@ -53,12 +53,13 @@ def _told(one: Row, out: Path) -> dict[str, Any]:
 
 
 def _print(listed: list[dict[str, Any]]) -> None:
-    print(f"{'row':28} {'paper %':>14} {'ours %':>14}   source of the paper's number")
+    width = max((len(told["name"]) for told in listed), default=0)
+    print(f"{'row':{width}} {'paper %':>14} {'ours %':>14}   source of the paper's number")
     for told in listed:
         ours = told["ours"]
         mine = "not run" if ours is None else _text(ours["distilled"]["mean"], ours["distilled"]["std"])
-        print(f"{told['name']:28} {_text(told['accuracy'], told['std']):>14} {mine:>14}   {told['source']}")
+        print(f"{told['name']:{width}} {_text(told['accuracy'], told['std']):>14} {mine:>14}   {told['source']}")
 
 
-def _text(mean: float, std: float | None) -> str:
-    return f"{100 * mean:.1f}" + ("" if std is None else f" ± {100 * std:.1f}")
+def _text(mean: float | None, std: float | None) -> str:
+    return "-" if mean is None else f"{100 * mean:.1f}" + ("" if std is None else f" ± {100 * std:.1f}")

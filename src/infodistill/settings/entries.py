@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Init = Literal["real", "noise", "kmeans"]
+Mixing = Literal["none", "cutmix"]
 DSA_EACH = "per-image:color_crop_cutout_flip_scale_rotate"
 
 
@@ -46,7 +47,8 @@ class ExpertEntry(Strict):
 
     A segment is `span` epochs long and starts at an epoch in `first` .. `last` (exclusive; as late as the epochs allow,
     where it is not given). `grow_from` and `grow_over` let that upper end rise from the one to `last` over so many
-    updates (DATM). `rho` trains by GSAM (FTD).
+    updates (DATM). `rho` trains by GSAM (FTD). `milestones` are the fractions of the epochs after which the rate is
+    multiplied by `gamma`, once each.
     """
 
     count: int = Field(default=100, ge=1)
@@ -55,7 +57,10 @@ class ExpertEntry(Strict):
     momentum: float = Field(default=0.0, ge=0, lt=1)
     weight_decay: float = Field(default=0.0, ge=0)
     batch: int = Field(default=256, ge=1)
+    milestones: tuple[float, ...] = ()
+    gamma: float = Field(default=0.2, gt=0, le=1)
     augment: str = DSA_EACH
+    mix: Mixing = "none"
     span: int = Field(default=2, ge=1)
     first: int = Field(default=0, ge=0)
     last: int | None = Field(default=None, ge=1)

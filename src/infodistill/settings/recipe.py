@@ -1,4 +1,4 @@
-"""What every recipe says, and what those of DM, DC and DSA say."""
+"""What every recipe says, and what those of DM, DC, DSA and DCC say."""
 
 from __future__ import annotations
 
@@ -59,3 +59,12 @@ class Matching(Recipe):
     lr_net: float = Field(default=0.01, gt=0)
     batch_train: int = Field(default=256, ge=1)
     share: int = Field(default=1, ge=1)
+
+
+class Aggregated(Matching):
+    """DCC, or DSAC with `augment`: one distance between the gradients of all classes, but DC's sum over classes in the
+    first `warm_inner` updates of the first `warm_outer` networks.
+    """
+
+    warm_outer: int = Field(default=250, ge=0)
+    warm_inner: int = Field(default=10, ge=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from pydantic import Field, model_validator
 
@@ -13,6 +13,7 @@ from infodistill.settings.entries import (
     StudentEntry,
 )
 from infodistill.settings.recipe import Recipe
+from infodistill.settings.stages import split, with_stage_steps
 
 
 class Trajectory(Recipe):
@@ -68,18 +69,12 @@ class Staged(Trajectory):
     @property
     def split(self) -> tuple[int, ...]:
         """Images per class of each stage, none of them empty."""
-        count = min(self.stages, self.ipc)
-        return self.parts or tuple(self.ipc // count + (k < self.ipc % count) for k in range(count))
+        return self.parts or split(self.ipc, self.stages)
 
     @model_validator(mode="before")
     @classmethod
     def _equal_stages(cls, content: Any) -> Any:
-        """As for `anneal`: fixed when the recipe is read."""
-        if not isinstance(content, dict):
-            return content
-        told = cast("dict[str, Any]", content)
-        count = min(int(told.get("stages", 3)), int(told.get("ipc", 10)))
-        return {"stage_steps": max(1, -(-int(told.get("steps", 1)) // max(1, count))), **told}
+        return with_stage_steps(content, 3)
 
     @model_validator(mode="after")
     def _fits(self) -> Staged:
