@@ -42,7 +42,7 @@ def representatives(
     x = feature.detach().cpu().contiguous().numpy()
     means = MiniBatchKMeans(
         count // each, n_init=cast(Any, 1), max_iter=passes, batch_size=PIECE, max_no_improvement=cast(Any, None),
-        random_state=state,
+        random_state=state, compute_labels=False,
     ).fit(x)  # fmt: skip
     return distinct_nearest(torch.as_tensor(means.transform(x)).T, each)
 
