@@ -3,8 +3,8 @@
     python benchmarks/family.py --data PATH/mnist --compile --seconds 60 --out benchmarks/results/mnist-family
     python benchmarks/family.py --out benchmarks/results/mnist-family --table
 
-The unrolled, trajectory and label methods are in `contenders.py`; the matching family in `contenders_matching.py`, whose
-names have to be given: `--contenders dm idc idm+cmi`.
+The unrolled, trajectory and label methods are in `contenders.py`; the matching family in `contenders_matching.py`, and
+has to be named: `--contenders dm idc idm+cmi`.
 
 A cell is (contender, ipc, seed): distil for `--seconds` after the first step (in which code is compiled), evaluate with
 fresh networks under its own protocol and plan, and under `quick` without a plan, write one JSON file. Seconds are those
