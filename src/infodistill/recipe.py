@@ -9,7 +9,7 @@ import difflib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -181,8 +181,8 @@ def _known(location: tuple[int | str, ...], model: type[BaseModel]) -> list[str]
     if len(location) > 1 and location[0] == "terms":
         return list(TermEntry.model_fields)
     inner = model.model_fields[str(location[0])].annotation if len(location) > 1 else None
-    table = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else model
-    return list(table.model_fields)
+    tables = [one for one in (inner, *get_args(inner)) if isinstance(one, type) and issubclass(one, BaseModel)]
+    return list((tables or [model])[0].model_fields)
 
 
 __all__ = [

@@ -47,7 +47,7 @@ class Related(Queued):
         own = set(Queued.model_fields) - set(Recipe.model_fields) - {"momentum", "augment"}
         changed = sorted(name for name in own if getattr(self, name) != Queued.model_fields[name].default)
         if self.host == "dm" and changed:
-            raise ValueError(f"'{changed[0]}' is of the host idm, and the host of this iid is dm: leave it out")
+            raise ValueError(f"'{changed[0]}' is of the host idm, and the host of this iid is dm: start from a recipe iid-dm")
         return self
 
 
