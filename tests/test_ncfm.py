@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from importlib import import_module
 
 import pytest
 import torch
@@ -11,7 +12,6 @@ from torch import Tensor
 
 from infodistill.compute import Policy
 from infodistill.looks import Looks
-from infodistill.methods import ncfm as method
 from infodistill.methods.ncfm import (
     Calibration,
     CharacteristicFunctions,
@@ -122,7 +122,7 @@ def test_blocks_of_frequencies_change_no_value(monkeypatch: pytest.MonkeyPatch) 
     draw = torch.Generator().manual_seed(1)
     z, y, t = torch.randn(6, 9, generator=draw), torch.tensor([0, 0, 1, 1, 2, 2]), torch.randn(30, 9, generator=draw)
     whole = characteristic(z, y, t, 3)
-    monkeypatch.setattr(method, "BLOCK", 7)
+    monkeypatch.setattr(import_module("infodistill.methods.ncfm"), "BLOCK", 7)
     torch.testing.assert_close(characteristic(z, y, t, 3), whole, rtol=1e-5, atol=1e-6)
 
 

@@ -43,7 +43,7 @@ SCALE = 300.0
 PHASE_FLOOR = 1e-12
 """The phase part is kept at or above this, as in the released code; below it, it has no gradient."""
 BLOCK = 256
-"""Frequencies projected at a time, so that their cosines and sines stay in cache; changes no value."""
+"""Frequencies projected at a time, which bounds the memory of cosines and sines at no cost in time."""
 
 
 def characteristic(
