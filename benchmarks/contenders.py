@@ -88,7 +88,13 @@ CONTENDERS: dict[str, tuple[Callable[[Setting], Distillation], str]] = {
     "sldd-simplex": (lambda s: sldd(s.real, s.net, **_teaching(s)), "dd"),
     "rtp": (
         lambda s: rtp(
-            s.real, s.net, bases=24 if s.ipc == 1 else 180, lr=2.0, init=principal_factors, **_rtp(s), **s.common
+            s.real,
+            s.net,
+            bases=24 if s.ipc == 1 else 100,
+            lr=2.0 if s.ipc == 1 else 0.2,
+            init=principal_factors,
+            **_rtp(s),
+            **s.common,
         ),
         "rtp",
     ),

@@ -47,7 +47,7 @@ def teachers(s: Setting) -> Teachers:
 
 def _dcc(s: Setting) -> Distillation:
     lives: dict[str, Any] = {"outer": 10, "inner_epochs": 5, "warm_outer": 2}
-    return dcc(s.real, s.net, real_per_class=64, augment=SHIFT, augment_train=SHIFT, **lives, **s.common)
+    return dcc(s.real, s.net, real_per_class=64, lr=1.0, augment=SHIFT, augment_train=SHIFT, **lives, **s.common)
 
 
 def _cafe(s: Setting) -> Distillation:
@@ -83,7 +83,7 @@ def _pdd(s: Setting) -> Distillation:
 
 def _idm(s: Setting) -> Distillation:
     nets: dict[str, Any] = {"nets": 20, "interval": 5, "trained": 1, "train_steps": 5, "batch_train": 128}
-    return idm(s.real, s.net, real_per_class=64, augment=SHIFT, lr=1.0, ce=1.0, **nets, **s.common)
+    return idm(s.real, s.net, real_per_class=64, augment=SHIFT, lr=5.0, ce=1.0, **nets, **s.common)
 
 
 def _iid(s: Setting) -> Distillation:
@@ -134,7 +134,9 @@ MATCHING: dict[str, tuple[Callable[[Setting], Distillation], str]] = {
 
 OVER_TIME: dict[str, Callable[..., Distillation]] = {
     "dm": dm,
-    "idm": partial(idm, scale=100.0),
+    "idm": partial(idm, lr=1.0, scale=100.0, trained=1),
     "idc": idc,
 }
-"""(real, net, seed=, policy=) -> job, at 10 images per class with a paper's settings for CIFAR-10 but its steps."""
+"""(real, net, seed=, policy=) -> job, at 10 images per class with a paper's settings for CIFAR-10 but its steps; IDM at
+DM's learning rate (published: 0.2) and with one network trained after an update (published: two).
+"""
