@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 from contenders import CONTENDERS, Setting
-from contenders_matching import MATCHING, UNTOUCHED
+from contenders_matching import EQUAL, MATCHING, UNTOUCHED
 from paired import claim
 
 from infodistill.compute import Policy, capabilities
@@ -35,7 +35,7 @@ from infodistill.distilled import ALL_ROWS, Distilled
 from infodistill.evaluation import evaluate
 from infodistill.files import write_atomically
 from infodistill.nets import by_name
-from infodistill.protocols import protocol_for
+from infodistill.protocols import EvaluationProtocol, protocol_for
 from infodistill.real import RealData
 from infodistill.sources.experts import ExpertStore, record_experts
 from infodistill.training import Fit
@@ -89,12 +89,16 @@ def scores(distilled: Distilled, real: RealData, args: argparse.Namespace, polic
         distilled,
         real,
         {args.net: by_name(args.net)},
-        protocol=protocol_for(name, real.name),
+        protocol=_protocol(name, real.name),
         seeds=range(args.nets),
         policy=policy,
         cache=Path(args.cache),
     )
     return result.as_dict()
+
+
+def _protocol(name: str, data: str) -> EvaluationProtocol:
+    return replace(protocol_for(COMMON, data), name=EQUAL, updates=300) if name == EQUAL else protocol_for(name, data)
 
 
 def run_cell(name: str, ipc: int, seed: int, args: argparse.Namespace) -> dict[str, Any]:
@@ -110,8 +114,8 @@ def run_cell(name: str, ipc: int, seed: int, args: argparse.Namespace) -> dict[s
     distilled = job.export(method=name)
     distilled.save(args.cache / "sets" / f"{name}-ipc{ipc}-seed{seed}")
     plain = replace(distilled, plan=(ALL_ROWS,))
-    found = {"own": _tried(distilled, real, args, policy, own)}
-    wanted = not name.endswith("control") and seed in args.common_seeds
+    found = {"own": _tried(plain if own == EQUAL else distilled, real, args, policy, own)}
+    wanted = own != EQUAL and not name.endswith("control") and seed in args.common_seeds
     if wanted and (own != COMMON or distilled.plan != plain.plan):
         found["common"] = _tried(plain, real, args, policy, COMMON)
     return {
