@@ -105,6 +105,11 @@ def test_stored_images_are_pixels_in_tiles() -> None:
     assert len(run.export()) == 24
 
 
+def test_the_images_come_closer() -> None:
+    values = [float(progress.values["match"]) for progress in job(tiny_real()).run(24)]
+    assert sum(values[-6:]) < 0.9 * sum(values[:6])
+
+
 def test_a_small_class_bounds_the_real_images() -> None:
     assert job(tiny_real(), real_per_class=1024).real_per_class == 12
     assert job(tiny_real()).real_per_class == 6
