@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from infodistill import augment
 from infodistill.building.making import INITS, Making, Size
 from infodistill.distillation import Distillation
 from infodistill.initial import Mosaic, bilinear
-from infodistill.methods.cafe import cafe
+from infodistill.methods.cafe import before_pooling, cafe
 from infodistill.methods.dm import dm
 from infodistill.methods.idm import idm
 from infodistill.methods.iid import iid
@@ -78,7 +80,16 @@ def characteristic(recipe: Characteristic, making: Making) -> Distillation:
 
 
 def featured(recipe: Featured, making: Making) -> Distillation:
-    """CAFE."""
+    """CAFE.
+
+    Raises:
+        ValueError: not as many weights as the network has stages.
+    """
+    if recipe.layers is not None:
+        module = before_pooling(making.net, making.real.shape, making.real.num_classes)
+        stages = len(module.stages(torch.zeros(2, *making.real.shape)))
+        if len(recipe.layers) != stages:
+            raise ValueError(f"layers has {len(recipe.layers)} weights, this network wants {stages}, one per stage")
     names = ("layers", "discrimination", "calm", "moved", "window", "probe", "most_updates", "most_epochs", "halved")
     return cafe(
         making.real,

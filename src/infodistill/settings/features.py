@@ -47,7 +47,9 @@ class Related(Queued):
         own = set(Queued.model_fields) - set(Recipe.model_fields) - {"momentum", "augment"}
         changed = sorted(name for name in own if getattr(self, name) != Queued.model_fields[name].default)
         if self.host == "dm" and changed:
-            raise ValueError(f"'{changed[0]}' is of the host idm, and the host of this iid is dm: start from a recipe iid-dm")
+            raise ValueError(
+                f"'{changed[0]}' is of the host idm, and the host of this iid is dm: start from a recipe iid-dm"
+            )
         return self
 
 
@@ -110,6 +112,12 @@ class Characteristic(Recipe):
     group: int | None = Field(default=None, ge=1)
     adversary: AdversaryEntry | None = None
     experts: PairEntry = PairEntry()
+
+    @model_validator(mode="after")
+    def _compares_something(self) -> Characteristic:
+        if self.alpha == self.beta == 0:
+            raise ValueError("alpha and beta must not both be 0: nothing would be matched")
+        return self
 
 
 class Featured(Recipe):
