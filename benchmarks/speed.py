@@ -5,8 +5,9 @@
 
 3x32x32 images, ConvNet-3 of width 128, 256 real images per class, 10 classes, 10 images per class. Images are CIFAR-10
 (JPEG) from $INFODISTILL_DATA, else the bundled digits enlarged. Rows: dm, match (DSA's gradient matching), cmi
-(ResNet-18, 100 images), evaluate (a training epoch on 100 images). Columns: oracle, eager (shipped, not compiled),
-float32 and bf16 (shipped, compiled). Every bf16 number stands beside its paired difference from float32.
+(ResNet-18, 100 images), evaluate (a training epoch on 100 images), and whole steps, network training included: idm,
+ncfm (1024 real images per class), idc (64). Columns: oracle, eager (shipped, not compiled), float32 and bf16 (shipped,
+compiled). Every bf16 number stands beside its paired difference from float32.
 """
 
 from __future__ import annotations
@@ -25,12 +26,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from workloads import ROWS, Workload, load_images
+from workloads import Workload, load_images
+from workloads_matching import distribution, gradients
+from workloads_networks import Evaluation, Information
+from workloads_steps import IDC, IDM, NCFM
 
 from infodistill.compute import Policy, capabilities
+from infodistill.real import RealData
 
 HERE = Path(__file__).resolve()
 COLUMNS = ("oracle", "eager", "float32", "bf16")
+ROWS: dict[str, Callable[[RealData], Workload]] = {
+    "dm": distribution,
+    "match": gradients,
+    "cmi": Information,
+    "evaluate": Evaluation,
+    "idm": IDM,
+    "ncfm": NCFM,
+    "idc": IDC,
+}
 
 
 def main() -> None:

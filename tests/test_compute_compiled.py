@@ -13,7 +13,7 @@ from torch import Tensor
 
 from infodistill import execution
 from infodistill.compute import Policy, View, backward, capabilities
-from infodistill.gradients import class_gradients
+from infodistill.gradients import class_gradients, squared_error
 from infodistill.nets.convnet import convnet
 from infodistill.types import Net
 from smallnet import SHAPE, images, small_net
@@ -45,12 +45,47 @@ def test_bf16_keeps_float32_outside_and_stays_close(net: Net) -> None:
             assert float(torch.cosine_similarity(parameter.grad.flatten(), value.flatten(), dim=0)) > 0.98
 
 
+def matching(net: Net, policy: Policy) -> tuple[Tensor, ...]:
+    """Per-class gradients of images and soft labels, then the gradient of their distance to other images' gradients."""
+    x, classes = images(12).requires_grad_(), torch.eye(4)[:3].repeat_interleave(4, 0)
+    target = (0.9 * classes + 0.025).requires_grad_()
+    view = View.own(net.requires_grad_(False), policy=policy)
+    real = class_gradients(View.own(net), images(6), classes[::2], 3, create_graph=False)
+    rows = class_gradients(view, x, target, 3, create_graph=True)
+    slopes = torch.autograd.grad(squared_error(rows, real), (x, target))
+    return *(value.detach() for value in rows.values()), *slopes
+
+
+def flat(values: tuple[Tensor, ...]) -> Tensor:
+    return torch.cat([value.flatten() for value in values])
+
+
 @needs_bf16
-def test_the_synthetic_side_of_gradient_matching_stays_float32(net: Net) -> None:
-    x, target = images(8), torch.eye(4).repeat_interleave(2, 0)
-    exact = class_gradients(View.own(net), x, target, 4, create_graph=True)
-    fast = class_gradients(View.own(net, policy=Policy(precision="bf16")), x, target, 4, create_graph=True)
-    assert all(torch.equal(exact[name], fast[name]) for name in exact)
+def test_gradient_matching_in_bf16_stays_float32_outside_and_close(net: Net) -> None:
+    exact, fast = matching(net, Policy()), matching(net, Policy(precision="bf16"))
+    assert all(value.dtype == torch.float32 for value in fast) and not torch.equal(exact[-2], fast[-2])
+    for got, expected in ((fast[:-2], exact[:-2]), (fast[-2:-1], exact[-2:-1]), (fast[-1:], exact[-1:])):
+        assert float(torch.cosine_similarity(flat(got), flat(expected), dim=0)) > 0.98
+
+
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("chunk", [None, 3])
+def test_compiled_gradient_matching_equals_eager(net: Net, chunk: int | None, recompute: bool) -> None:
+    quick = Policy(compile=True, chunk=chunk, recompute=recompute)
+    for got, expected in zip(matching(net, quick), matching(net, Policy()), strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+
+
+@needs_compiler
+@needs_bf16
+@pytest.mark.slow
+def test_compiled_gradient_matching_in_bf16_is_close(net: Net) -> None:
+    fast, exact = matching(net, Policy(compile=True, precision="bf16")), matching(net, Policy())
+    assert all(value.dtype == torch.float32 for value in fast)
+    for got, expected in ((fast[:-2], exact[:-2]), (fast[-2:-1], exact[-2:-1]), (fast[-1:], exact[-1:])):
+        assert float(torch.cosine_similarity(flat(got), flat(expected), dim=0)) > 0.98
 
 
 @needs_compiler

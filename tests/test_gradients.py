@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from infodistill.class_products import class_products, serves
 from infodistill.compute import Policy, View
 from infodistill.gradients import (
     batched_gradients,
@@ -18,7 +19,7 @@ from infodistill.gradients import (
     row_cosine,
     squared_error,
 )
-from infodistill.nets.convnet import ConvNet, convnet
+from infodistill.nets.convnet import ConvNet, batch_norm, convnet
 from infodistill.seeding import stream
 from oracles import gradients as oracle
 
@@ -59,18 +60,20 @@ def test_real_side_equals_looped_autograd_in_any_chunks(net: ConvNet, chunk: int
         assert not value.requires_grad
 
 
-@pytest.mark.parametrize("form", ["public", "batched", "looped", "recomputed"])
+@pytest.mark.parametrize("form", ["public", "batched", "looped", "recomputed", "products", "chunked products"])
 def test_second_order_gradient_to_images_and_targets(net: ConvNet, form: str) -> None:
-    x, target = images(2, "syn")
+    x, target = images(3, "syn")
     real = class_gradients(View.own(net), *images(4, "real"), CLASSES, create_graph=False)
     x, target = x.requires_grad_(), target.requires_grad_()
-    view, theta = View.own(net), {name: value.detach().requires_grad_() for name, value in net.named_parameters()}
+    view = View.own(net)
     pieces = x.unflatten(0, (CLASSES, -1)), target.unflatten(0, (CLASSES, -1))
     ours = {
         "public": lambda: class_gradients(view, x, target, CLASSES, create_graph=True),
-        "batched": lambda: batched_gradients(net, theta, *pieces),
+        "batched": lambda: batched_gradients(view, *pieces),
         "looped": lambda: looped_gradients(view, *pieces),
         "recomputed": lambda: looped_gradients(view, *pieces, recompute=True),
+        "products": lambda: class_products(view, *pieces),
+        "chunked products": lambda: class_products(View.own(net, policy=Policy(chunk=2)), *pieces),
     }[form]()
     got = torch.autograd.grad(row_cosine(ours, real), (x, target))
 
@@ -157,3 +160,31 @@ def test_every_rung_of_the_memory_ladder_gives_the_same_gradient(net: ConvNet) -
         policy, rungs = smaller, rungs + 1
         torch.testing.assert_close(image_gradient(policy), expected, rtol=1e-10, atol=1e-12)
     assert policy == replace(Policy(), chunk=1, recompute=True) and rungs == 3
+
+
+def test_products_refuse_a_second_derivative(net: ConvNet) -> None:
+    x, target = images(2, "syn")
+    x = x.requires_grad_()
+    rows = class_products(View.own(net), x.unflatten(0, (CLASSES, -1)), target.unflatten(0, (CLASSES, -1)))
+    loss = torch.stack([value.square().sum() for value in rows.values()]).sum()
+    with pytest.raises(RuntimeError, match="first derivatives only"):
+        torch.autograd.grad(loss, x, create_graph=True)
+
+
+def test_products_serve_several_terms_of_one_graph(net: ConvNet) -> None:
+    x, target = images(2, "syn")
+    x = x.requires_grad_()
+    rows = class_products(View.own(net), x.unflatten(0, (CLASSES, -1)), target.unflatten(0, (CLASSES, -1)))
+    first, second = (torch.autograd.grad(rows["classifier.weight"].sum(), x, retain_graph=True)[0] for _ in range(2))
+    assert torch.equal(first, second) and bool(first.abs().max() > 0)
+
+
+def test_products_stand_aside_for_batch_norm_and_learned_parameters(net: ConvNet) -> None:
+    assert not serves(View.own(net)) and serves(View.own(net.requires_grad_(False)))
+    coupled = convnet(depth=1, width=4, norm=batch_norm)((2, 8, 8), CLASSES).requires_grad_(False)
+    assert not serves(View.own(coupled))
+    quick, (x, target) = Policy(compile=True), images(2, "syn")
+    net.requires_grad_(True)
+    rows = class_gradients(View.own(net, policy=quick), x, target, CLASSES, create_graph=True)
+    expected = class_gradients(View.own(net), x, target, CLASSES, create_graph=True)
+    assert all(torch.equal(rows[name], expected[name]) for name in rows)

@@ -9,12 +9,13 @@ from functools import partial
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.func import functional_call, grad, vmap
+from torch.func import vmap
 from torch.utils.checkpoint import checkpoint
 
+from infodistill.class_products import class_products, serves
 from infodistill.compute import View
+from infodistill.derivatives import Classifier, gradient, run
 from infodistill.execution import chunk_loss, chunk_rows
-from infodistill.types import Net
 
 Gradients = Mapping[str, Tensor]
 """One tensor (classes, *parameter shape) per parameter name."""
@@ -31,8 +32,10 @@ def class_gradients(
     """Row c of every tensor: the gradient of class c's mean cross-entropy with respect to one parameter.
 
     Rows are class-major with n / classes images per class. The loss is mean_i -sum_k target_ik log p_ik.
-    `create_graph=True` (the synthetic side) keeps a graph to `x` and `target`, in eager float32 whatever the policy;
-    otherwise the result is detached and the policy's chunks, precision and compilation apply.
+    `create_graph=True` (the synthetic side) keeps a graph to `x` and `target`; otherwise the result is detached. Both
+    run in the policy's precision, and in its chunks where compiled. Compiled, the result can be differentiated once
+    (a second derivative raises RuntimeError) and the network's parameters are constants; a network with batch norm, or
+    whose parameters ask for gradients, stays eager.
     Raises ValueError when n is not a multiple of `classes`.
     """
     if classes < 1 or len(x) % classes:
@@ -40,21 +43,21 @@ def class_gradients(
     x, target = x.unflatten(0, (classes, -1)), target.unflatten(0, (classes, -1))
     if not create_graph:
         return _detached(view, x.detach(), target.detach())
-    plain = replace(view, policy=replace(view.policy, compile=False, precision="float32", chunk=None, recompute=False))
-    if not view.policy.recompute and _at_once(plain, x):
-        return batched_gradients(plain.module, _differentiable(plain), x, target)
-    return looped_gradients(plain, x, target, recompute=view.policy.recompute)
+    if view.policy.compile and serves(view):
+        return class_products(view, x, target)
+    eager = replace(view, policy=replace(view.policy, compile=False, chunk=None, recompute=False))
+    if not view.policy.recompute and _at_once(eager, x):
+        return batched_gradients(eager, x, target)
+    return looped_gradients(eager, x, target, recompute=view.policy.recompute)
 
 
-def batched_gradients(
-    module: Net, theta: Mapping[str, Tensor], x: Float[Tensor, "k b c h w"], target: Float[Tensor, "k b j"]
-) -> dict[str, Tensor]:
+def batched_gradients(view: View, x: Float[Tensor, "k b c h w"], target: Float[Tensor, "k b j"]) -> dict[str, Tensor]:
     """All classes in one pass by vmap: what CUDA runs, and a CPU when everything fits its cache."""
 
-    def loss(params: dict[str, Tensor], images: Tensor, wanted: Tensor) -> Tensor:
-        return cross_entropy(functional_call(module, params, (images,)), wanted)
+    def every(module: Classifier, theta: dict[str, Tensor], images: Tensor, wanted: Tensor) -> dict[str, Tensor]:
+        return vmap(gradient, in_dims=(None, None, 0, 0))(module, theta, images, wanted)
 
-    return vmap(grad(loss), in_dims=(None, 0, 0))(dict(theta), x, target)
+    return run(every, view.module, view.policy, _differentiable(view), x, target / x.shape[1])
 
 
 def looped_gradients(
