@@ -35,7 +35,7 @@ def briefly(name: str) -> object:
     return pytest.param(name, marks=pytest.mark.slow) if family else name
 
 
-@pytest.mark.parametrize("name", map(briefly, recipe.names()))
+@pytest.mark.parametrize("name", [briefly(name) for name in recipe.names()])
 def test_every_recipe_parses_and_builds_with_its_terms(name: str) -> None:
     read = recipe.parse(recipe.read(name), name)
     dataset = name.split("/")[0]

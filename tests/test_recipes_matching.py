@@ -181,9 +181,9 @@ def test_work_of_a_step_in_image_passes(method: str, step: dict[str, Any], passe
 
 def test_work_of_pdd_grows_with_the_transitions() -> None:
     """Two stages of one image: IDC on 4 and on 8 tiles per class, and 50 epochs on 40 images per 20 updates."""
-    read = quick("pdd", stages=2, transition=50, refresh=1, pool=1)
-    own = {"real": 3 * 32 * 10, "train": 3 * 256}
-    expected = own["real"] + own["train"] + 7 * 10 * (4 + 8) / 2 + 3 * 50 * 40 / 20 / 2
+    own: dict[str, int] = {"stages": 2, "transition": 50, "refresh": 1, "pool": 1, "inner": 20}
+    read = quick("pdd", real_per_class=32, train_images=256, **own)
+    expected = 3 * 32 * 10 + 3 * 256 + 7 * 10 * (4 + 8) / 2 + 3 * 50 * 40 / 20 / 2
     assert FAMILIES["pdd"].work(read, Size(1.0, 10)) == pytest.approx(expected)
 
 
