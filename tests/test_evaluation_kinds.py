@@ -93,6 +93,17 @@ def test_decoded_images_may_outnumber_the_smallest_class() -> None:
     assert result.ipc == 5 and "random_same_bytes" in result.nets["small"]
 
 
+def test_tiles_count_as_the_images_they_are_stored_in() -> None:
+    """Random subsets have the stored number of images: the field's IPC, and the bytes of the set."""
+    real = real_data()
+    tiled = artefact(ipc=4)
+    tiled = replace(tiled, factors={"rows": torch.zeros(3, *tiled.shape)})
+    assert (tiled.ipc, tiled.stored_ipc, random_ipc(tiled, real)) == (4, 1, 1)
+    assert run(tiled, real, NET, seeds=(0,), random_subsets=1).ipc == 1
+    with pytest.raises(ValueError, match="sets of 1 and 4 images per class"):
+        run([tiled, artefact(ipc=4)], real, NET, seeds=(0,), random_subsets=1)
+
+
 def test_fewer_images_than_classes_are_compared_with_one_a_class(monkeypatch: pytest.MonkeyPatch) -> None:
     whole, trained = soft_artefact(ipc=1), count_trainings(monkeypatch)
     assert whole.soft_labels is not None

@@ -95,7 +95,7 @@ def _manifest(distilled: Distilled) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "classes": list(distilled.class_names),
-        "ipc": distilled.ipc,
+        "ipc": distilled.stored_ipc,
         "shape": list(distilled.shape),
         "space": space_facts(distilled.space),
         "plan": [dict(phase) for phase in distilled.plan],

@@ -45,7 +45,7 @@ def card(distilled: Distilled, results: Mapping[str, Any] | None = None) -> str:
         _front(distilled),
         f"# {_text(name)}\n",
         f"{len(distilled)} images ({distilled.ipc} per class, {distilled.num_classes} classes) on which a network "
-        "trains in place of the full data. Made with infodistill.\n",
+        f"trains in place of the full data.{_tiles(distilled)} Made with infodistill.\n",
         f"![distilled images](grid.png)\n\n{grid_caption(distilled)}\n",
         _facts(distilled),
         _results(results),
@@ -53,6 +53,12 @@ def card(distilled: Distilled, results: Mapping[str, Any] | None = None) -> str:
         _notes(distilled),
     ]
     return "\n".join(parts)
+
+
+def _tiles(distilled: Distilled) -> str:
+    if distilled.stored_ipc == distilled.ipc:
+        return ""
+    return f" They are the tiles of {distilled.stored_ipc} stored images per class, enlarged (`factors.rows`)."
 
 
 def _front(distilled: Distilled) -> str:

@@ -93,6 +93,14 @@ class Distilled:
         return int(self.y.bincount(minlength=self.num_classes).max())
 
     @property
+    def stored_ipc(self) -> int:
+        """Images per class as they are stored, the field's IPC: fewer than `ipc` where each holds several tiles."""
+        rows = self.factors.get("rows")
+        if rows is None or rows.shape[1:] != self.images.shape[1:]:
+            return self.ipc
+        return self.ipc * len(rows) // len(self)
+
+    @property
     def images_bytes(self) -> int:
         """Bytes of the stored images, or of the factors they are made of: float32 values, no compression."""
         return _bytes(self.factors) if self.factors else _bytes({"images": self.images})

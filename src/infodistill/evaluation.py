@@ -81,7 +81,7 @@ def evaluate(
     }
     return Result(
         protocol=job.protocol,
-        ipc=sets[0].ipc,
+        ipc=sets[0].stored_ipc,
         nets=columns,
         full_reasons={name: None if "full" in found else NOT_ASKED for name, found in columns.items()},
         images_bytes=sets[0].images_bytes,
@@ -179,8 +179,8 @@ def _job(
     for distilled in sets:
         distilled.check(real)
         protocol.check(distilled)
-        if distilled.ipc != sets[0].ipc:
-            raise ValueError(f"sets of {sets[0].ipc} and {distilled.ipc} images per class cannot share a column")
+        if (mine := distilled.stored_ipc) != (first := sets[0].stored_ipc):
+            raise ValueError(f"sets of {first} and {mine} images per class cannot share a column")
         if distilled.space.whitening != sets[0].space.whitening:
             raise ValueError("sets of which one is whitened, or whitened otherwise, cannot share a column")
     how, space = policy or Policy(), sets[0].space

@@ -133,6 +133,20 @@ PROTOCOLS: dict[str, EvaluationProtocol] = {
         "DiffAug without cutout, CutMix in half of the batches; no flip for digits; no CutMix on MNIST, as they do at "
         "factor 2. The papers report the best of several test accuracies, this the last. 50 epochs of full data: ours.",
     ),
+    "pdd": EvaluationProtocol(
+        "pdd",
+        epochs=500,
+        full_epochs=50,
+        batch=64,
+        drop_offset=None,
+        extra_passes=0,
+        milestones=(2 / 3, 5 / 6),
+        gamma=0.2,
+        augment="per-image:diffaug:color_crop_flip_scale_rotate",
+        mix="cutmix",
+        note="PDD (Chen et al., ICLR 2024): the training of idc, 500 epochs for every subset of the plan in turn, on "
+        "the subsets so far, each with a fresh optimiser (theirs carries the momentum over). Real images: one of them.",
+    ),
     "ncfm": EvaluationProtocol(
         "ncfm",
         epochs=2000,
@@ -175,7 +189,7 @@ def protocol_for(name: str, data: str = "") -> EvaluationProtocol:
     protocol = PROTOCOLS[name]
     if name == "dc" and _last_part(data) == "mnist":
         return replace(protocol, epochs=1000, augment="dc:crop_scale_rotate")
-    if name == "idc" and _last_part(data) == "mnist":
+    if name in ("idc", "pdd") and _last_part(data) == "mnist":
         protocol = replace(protocol, mix="none")
     if not flippable(data):
         return replace(protocol, augment=protocol.augment.replace("_flip", ""))

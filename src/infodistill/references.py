@@ -65,11 +65,12 @@ class References:
 
 
 def random_ipc(distilled: Distilled, real: RealData) -> int:
-    """Real images per class of the `random` column: the set's own number.
+    """Real images per class of the `random` column: the set's own number, as they are stored.
 
     Images that are made of factors may be more than the smallest class has; then it is what that class has.
     """
-    return min(distilled.ipc, int(real.counts.min())) if distilled.factors else distilled.ipc
+    own = distilled.stored_ipc
+    return min(own, int(real.counts.min())) if distilled.factors else own
 
 
 def same_bytes_ipc(distilled: Distilled, real: RealData) -> int:

@@ -161,11 +161,12 @@ def _what(run: Run) -> str:
     d = run.distilled
     labels = f"{label_words(d)}{'' if d.label_kind is LabelKind.SCORES else ' labels'}"
     size = d.images_bytes + d.labels_bytes + d.scalars_bytes
-    return f"{len(d)} images, {d.ipc} per class, {labels}, {size:,} bytes. {grid_caption(d)}"
+    tiles = "" if d.stored_ipc == d.ipc else f" (tiles of {d.stored_ipc} stored ones)"
+    return f"{len(d)} images, {d.ipc} per class{tiles}, {labels}, {size:,} bytes. {grid_caption(d)}"
 
 
 def _settings(run: Run) -> list[tuple[str, str]]:
-    meta: dict[str, Any] = {**run.distilled.meta, "ipc": run.distilled.ipc}
+    meta: dict[str, Any] = {**run.distilled.meta, "ipc": run.distilled.stored_ipc}
     facts = [(name, meta[name]) for name in SETTINGS if meta.get(name) not in (None, "", {}, [])]
     flat = [pair for name, value in facts for pair in _flat({name: value})]
     return [*flat, *_flat({"versions": meta.get("versions", {})})]
