@@ -55,6 +55,7 @@ class Progressive(Formed):
     and `refresh` only one life in `refresh` trains one, and lives take one of the `pool` latest (ours).
     """
 
+    protocol: str = "pdd"
     stages: int = Field(default=5, ge=1)
     stage_steps: int = Field(ge=1)
     transition: int = Field(default=200, ge=0)
