@@ -49,8 +49,8 @@ def teachers(s: Setting) -> Teachers:
 
 
 def _dcc(s: Setting) -> Distillation:
-    lives: dict[str, Any] = {"outer": 10, "inner_epochs": 5, "warm_outer": 2}
-    return dcc(s.real, s.net, real_per_class=64, lr=1.0, augment=SHIFT, augment_train=SHIFT, **lives, **s.common)
+    lives: dict[str, Any] = {"outer": 10, "inner_epochs": 5, "warm_outer": 4}
+    return dcc(s.real, s.net, real_per_class=64, lr=2.0, augment=SHIFT, augment_train=SHIFT, **lives, **s.common)
 
 
 def _cafe(s: Setting) -> Distillation:
