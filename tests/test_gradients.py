@@ -188,3 +188,13 @@ def test_products_stand_aside_for_batch_norm_and_learned_parameters(net: ConvNet
     rows = class_gradients(View.own(net, policy=quick), x, target, CLASSES, create_graph=True)
     expected = class_gradients(View.own(net), x, target, CLASSES, create_graph=True)
     assert all(torch.equal(rows[name], expected[name]) for name in rows)
+
+
+def test_values_may_be_more_precise_than_their_derivatives(net: ConvNet) -> None:
+    x, target = (part.float().unflatten(0, (CLASSES, -1)) for part in images(2, "syn"))
+    net = net.float().requires_grad_(False)
+    half = View.own(net, policy=Policy(precision="bf16"))
+    exact, rough = class_products(View.own(net), x, target), class_products(half, x, target)
+    mixed = class_products(half, x, target, "float32")
+    assert all(torch.equal(mixed[name], exact[name]) for name in mixed)
+    assert not torch.equal(rough["classifier.weight"], exact["classifier.weight"])

@@ -8,6 +8,7 @@ anew. On a CPU that is faster than a kept graph although it computes g_c twice: 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,16 +20,20 @@ from infodistill.derivatives import Params, chunks, gradient, of_images, run, to
 from infodistill.views import View
 
 
-def class_products(view: View, x: Float[Tensor, "k b c h w"], target: Float[Tensor, "k b j"]) -> Params:
+def class_products(
+    view: View, x: Float[Tensor, "k b c h w"], target: Float[Tensor, "k b j"], precision: str | None = None
+) -> Params:
     """Row c of every tensor: g_c, class after class in the policy's chunks, precision and compilation.
 
+    `precision` is that of the values g_c where it differs from the policy's, which the products keep.
     Differentiable once, in `x` and `target`; parameters are constants.
 
     Raises:
         RuntimeError: at a derivative with `create_graph=True`.
     """
     theta = {name: value.detach() for name, value in view.params.items()}
-    rows = _Products.apply(view, tuple(theta), x, target, *theta.values())
+    values = view if precision is None else replace(view, policy=replace(view.policy, precision=precision))
+    rows = _Products.apply((view, values), tuple(theta), x, target, *theta.values())
     return dict(zip(theta, rows, strict=True))  # type: ignore[arg-type]
 
 
@@ -43,11 +48,13 @@ def serves(view: View) -> bool:
 
 class _Products(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, view: View, names: tuple[str, ...], x: Tensor, target: Tensor, *theta: Tensor) -> Any:
-        ctx.view, ctx.names = view, names
+    def forward(
+        ctx: Any, views: tuple[View, View], names: tuple[str, ...], x: Tensor, target: Tensor, *theta: Tensor
+    ) -> Any:
+        (ctx.view, values), ctx.names = views, names
         ctx.save_for_backward(x, target, *theta)
         weights = dict(zip(names, theta, strict=True))
-        rows = [_gradient(view, weights, images, wanted) for images, wanted in zip(x, target, strict=True)]
+        rows = [_gradient(values, weights, images, wanted) for images, wanted in zip(x, target, strict=True)]
         return tuple(torch.stack([row[name] for row in rows]) for name in names)
 
     @staticmethod

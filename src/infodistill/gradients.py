@@ -28,6 +28,7 @@ def class_gradients(
     classes: int,
     *,
     create_graph: bool,
+    precision: str | None = None,
 ) -> dict[str, Tensor]:
     """Row c of every tensor: the gradient of class c's mean cross-entropy with respect to one parameter.
 
@@ -35,7 +36,8 @@ def class_gradients(
     `create_graph=True` (the synthetic side) keeps a graph to `x` and `target`; otherwise the result is detached. Both
     run in the policy's precision, and in its chunks where compiled. Compiled, the result can be differentiated once
     (a second derivative raises RuntimeError) and the network's parameters are constants; a network with batch norm, or
-    whose parameters ask for gradients, stays eager.
+    whose parameters ask for gradients, stays eager. `precision`, where given, is that of the synthetic side's values in
+    compiled code, not of its derivatives: a distance that divides by small norms wants "float32".
     Raises ValueError when n is not a multiple of `classes`.
     """
     if classes < 1 or len(x) % classes:
@@ -44,7 +46,7 @@ def class_gradients(
     if not create_graph:
         return _detached(view, x.detach(), target.detach())
     if view.policy.compile and serves(view):
-        return class_products(view, x, target)
+        return class_products(view, x, target, precision)
     eager = replace(view, policy=replace(view.policy, compile=False, chunk=None, recompute=False))
     if not view.policy.recompute and _at_once(eager, x):
         return batched_gradients(eager, x, target)

@@ -34,17 +34,21 @@ LOOPS = {1: (1, 1), 10: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15), 50: 
 
 @dataclass(frozen=True)
 class GradientMatching:
-    """sum_c D(gradient of the synthetic images of class c, gradient of its real images); the real side is detached."""
+    """sum_c D(gradient of the synthetic images of class c, gradient of its real images); the real side is detached.
+
+    `precision` is that of the synthetic gradients, where not the policy's; see `class_gradients`.
+    """
 
     looks: Looks
     distance: Callable[[Gradients, Gradients], Tensor] = row_cosine
+    precision: str | None = None
     additive: ClassVar[bool] = True
 
     def __call__(self, syn: Batch, real: Batch) -> Tensor:
         look, classes = self.looks.look(syn, real), len(syn.y.unique())
         s = convert(look.syn_images, syn.space, look.view.space)
         t = convert(look.real_images, real.space, look.view.space)
-        g_syn = class_gradients(look.view, s, syn.target, classes, create_graph=True)
+        g_syn = class_gradients(look.view, s, syn.target, classes, create_graph=True, precision=self.precision)
         g_real = class_gradients(look.view, t, real.target, classes, create_graph=False)
         return self.distance(g_syn, g_real)
 
@@ -101,5 +105,5 @@ def dc(
     looks = Looks(nets, augment or identity(), seed)
     syn = synthesise(real, ipc, seed, init, policy.device)
     update = Update(torch.optim.SGD(syn.trainable(), lr, momentum))
-    terms = {"match": Weighted(1.0, GradientMatching(looks))}
+    terms = {"match": Weighted(1.0, GradientMatching(looks, precision="float32"))}
     return Distillation(syn, real, terms, update, seed, real_per_class, policy=policy)
