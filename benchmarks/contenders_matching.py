@@ -45,7 +45,7 @@ TAUGHT = Fit(1, 128, 0.02, 0.9, 5e-4)
 def teachers(s: Setting) -> Teachers:
     """Three networks of the same kind, one epoch on the real data each, kept in the cache."""
     net = by_name("convnet3-w32")
-    return train_teachers(net, s.real, count=3, fit=TAUGHT, seed=0, policy=s.policy, cache=s.cache)
+    return train_teachers(s.real, net, count=3, fit=TAUGHT, seed=0, policy=s.policy, cache=s.cache)
 
 
 def _dcc(s: Setting) -> Distillation:
