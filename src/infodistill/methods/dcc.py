@@ -40,7 +40,7 @@ def aggregated_gradient(
     class: backward then needs the graph of one class at a time, although the distance is not a sum over classes.
     """
     classes = target.shape[1] if create_graph and view.policy.recompute else 1
-    rows = class_gradients(view, x, target, classes, create_graph=create_graph)
+    rows = class_gradients(view, x, target, classes, create_graph=create_graph, precision="float32")
     return {name: value.mean(0, keepdim=True) for name, value in rows.items()}
 
 
