@@ -34,7 +34,8 @@ CELLS = [
 
 
 def flags(method: str) -> tuple[str, ...]:
-    own = [word for setting in OWN[method] for word in ("--set", setting)]
+    tiles = () if DECODED[method] == 1 else ("factor=2",)
+    own = [word for setting in (*OWN[method], *tiles) for word in ("--set", setting)]
     return ("--data", "digits", "--method", method, *TINY, "--set", "teachers.net=convnet1-w2", *own)
 
 
