@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from infodistill.augment import diffaug
 from infodistill.distillation import Distillation
-from infodistill.methods.ncfm import Plateau, ncfm
+from infodistill.methods.ncfm import HalvedWhenStill, ncfm
 from infodistill.real import RealData
 from infodistill.sources.frequencies import FrequencySampler, Gaussian
 from trajectories import Walks
@@ -23,7 +23,7 @@ def made(real: RealData, **changes: object) -> Distillation:
 def every_option(real: RealData) -> Distillation:
     """Psi, calibration, the falling rate, class by class."""
     psi = FrequencySampler(seed=5, count=8, lr=0.1)
-    return made(real, frequencies=psi, calibration=1.0, group=1, plateau=Plateau(patience=2))
+    return made(real, frequencies=psi, calibration=1.0, group=1, plateau=HalvedWhenStill(patience=2))
 
 
 ROWS: Mapping[str, Callable[[RealData], Distillation]] = {"ncfm": made, "ncfm, every option": every_option}

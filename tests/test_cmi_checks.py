@@ -13,9 +13,11 @@ import torch.nn.functional as F
 
 from infodistill.compute import View
 from infodistill.information import CMI, conditional_mutual_information
+from infodistill.information.cmi import penultimate, penultimate_of_pixels
 from infodistill.nets.convnet import convnet
 from infodistill.nets.initialise import initialise
 from infodistill.seeding import stream
+from infodistill.types import ValueSpace
 from infodoubles import PixelTeacher, batch, gaussian
 from oracles import information as oracle
 
@@ -125,3 +127,13 @@ def test_2_10_10_minimising_it_alone_gathers_the_classes_and_leaves_the_teacher(
     assert values[-1] < 0.7 * values[0]
     assert spread[-1] < 0.8 * spread[0]
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def test_teachers_can_be_shown_pixels_as_the_idc_branch_does() -> None:
+    """`penultimate_of_pixels` is the feature of [0, 1] pixels taken for values of the teacher's own space."""
+    space = ValueSpace((0.4,), (0.25,))
+    x, net = torch.randn(4, 1, 8, 8), convnet(depth=2, width=8)((1, 8, 8), 3)
+    view = View.own(net, space=space)
+    shown = penultimate_of_pixels(view, x, space)
+    torch.testing.assert_close(shown, net.stages(x * 0.25 + 0.4)[-1])
+    assert not torch.allclose(shown, penultimate(view, x, space))

@@ -83,6 +83,20 @@ def test_a_mosaic_of_sides_that_do_not_divide_is_cut_at_the_border() -> None:
     assert torch.equal(mosaic[0, :, 6:, 6:], first[:, :2, :2])
 
 
+@pytest.mark.parametrize("factor", [5, 20])
+def test_tiles_without_an_image_are_refused(factor: int) -> None:
+    """5 tiles of 2 pixels on a side of 8: the fifth would begin at pixel 8."""
+    with pytest.raises(ValueError, match=f"{factor} tiles of . pixels along a side of 8 leave tiles without an image"):
+        tiles(torch.zeros(1, 1, 8, 8), factor, 0.5)
+    with pytest.raises(ValueError, match="take a smaller factor"):
+        Mosaic(factor)(tiny_real(size=8), 1, 0)
+
+
+def test_a_mosaic_says_how_many_images_it_needs() -> None:
+    with pytest.raises(ValueError, match="2 stored images of 4 x 4 tiles need 32 images of every class, tiny has a"):
+        Mosaic(4)(tiny_real(size=8), 2, 0)
+
+
 def test_a_set_of_pixels_decodes_into_the_value_space_and_is_clamped() -> None:
     real = tiny_real()
     syn = synthesise(

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from infodistill.compute import Policy
 from infodistill.distillation import Distillation
 from infodistill.methods.idc import AtMost, Early, absolute, conv_l1, conv_squared_error, idc, learning_rate, squared
 from infodistill.nets.convnet import convnet
@@ -184,11 +185,21 @@ def test_early_epochs_are_keyed_and_prepare_excludes_them() -> None:
     assert all(torch.equal(a, b) for a, b in zip(early, again, strict=True))
     assert not any(torch.equal(a, b) for a, b in zip(early, plain, strict=True))
     warm = Early(real, Fit(1, 8, 0.1))
-    assert copy.deepcopy(warm) is warm
+    other = copy.deepcopy(warm)
+    assert other is not warm and other.real is real
     by_hand = trained(idc(real, NET, prepare=warm, **SMALL))
     assert not torch.equal(by_hand[0], early[0])
     with pytest.raises(ValueError, match="early is 2, so prepare must be left out"):
         idc(real, NET, early=2, prepare=warm, **SMALL)
+
+
+def test_a_warm_up_runs_under_the_policy_of_its_job() -> None:
+    real, bf16 = tiny_real(), Policy(precision="bf16")
+    told, late = idc(real, NET, early=1, policy=bf16, **SMALL), idc(real, NET, early=1, **SMALL)
+    late.use(bf16)
+    both = (trained(told), trained(late))
+    assert all(torch.equal(a, b) for a, b in zip(*both, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(both[0], trained(idc(real, NET, early=1, **SMALL)), strict=True))
 
 
 def test_the_subset_is_keyed_by_step_and_class_however_the_round_is_grouped() -> None:

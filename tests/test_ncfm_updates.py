@@ -12,7 +12,7 @@ from torch import Tensor
 from infodistill.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.compute import Policy
 from infodistill.distillation import Distillation
-from infodistill.methods.ncfm import Plateau, displacement, ncfm
+from infodistill.methods.ncfm import HalvedWhenStill, displacement, ncfm
 from infodistill.sources.experts import Experts, record_experts, up_to
 from infodistill.sources.frequencies import FrequencySampler, Gaussian
 from infodistill.training import Fit
@@ -73,19 +73,27 @@ def test_class_by_class_updates_move_the_images_further(classes: int) -> None:
 def test_the_plateau_is_that_of_pytorch() -> None:
     optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 1.0)
     theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, factor=0.5, patience=3)
-    mine, draw = Plateau(patience=3), torch.Generator().manual_seed(0)
+    mine, draw = HalvedWhenStill(patience=3), torch.Generator().manual_seed(0)
     for step in range(60):
         value = float(torch.rand((), generator=draw)) * 0.9 ** min(step, 20)
         optimiser.step()
         theirs.step(value)
-        assert mine.observe({"match": value})
+        mine.observe({"match": value / 2, "calibration": value / 2})
         assert mine.multiplier(step) == optimiser.param_groups[0]["lr"]
     assert mine.rate < 0.1
 
 
+@pytest.mark.parametrize("group", [None, 1])
+def test_the_loss_is_observed_once_a_round_as_a_whole(group: int | None) -> None:
+    run, seen = job(tiny_real(), group=group), list[float]()
+    run.update.observe = lambda values: seen.append(values["match"])
+    told = [float(progress.values["match"]) for progress in run.run(3)]
+    assert seen == told
+
+
 def test_a_falling_rate_is_saved(tmp_path: Path) -> None:
     def made() -> Distillation:
-        return job(tiny_real(), plateau=Plateau(patience=0))
+        return job(tiny_real(), plateau=HalvedWhenStill(patience=0))
 
     straight, first, again = made(), made(), made()
     after(straight, 8)

@@ -62,6 +62,8 @@ def prepare(request: Request, *, tell: Tell | None = None, say: Say = quiet) -> 
     """Read the data and resolve everything that a mistake can be found in before anything is trained."""
     real = load_data(request.data, size=request.size, skip_corrupt=request.skip_corrupt)
     recipe = jobs.fitted(parse(request.recipe, request.recipe_name), real)
+    if recipe.warning is not None:
+        say(f"warning: {recipe.warning}")
     if recipe.zca and real.space.whitening is None:
         say("data: whitening (ZCA), once for everything that looks at it")
         real = jobs.in_recipe_space(recipe, real)

@@ -21,8 +21,18 @@ if TYPE_CHECKING:
 
 
 def tile_side(side: int, factor: int) -> int:
-    """Pixels of a tile along a side: ceil(side / factor)."""
-    return -(-side // factor)
+    """Pixels of a tile along a side: ceil(side / factor).
+
+    Raises:
+        ValueError: the last tile would begin beyond the image and hold nothing of it.
+    """
+    pixels = -(-side // factor)
+    if pixels * (factor - 1) >= side:
+        raise ValueError(
+            f"{factor} tiles of {pixels} pixels along a side of {side} leave tiles without an image: take a smaller "
+            "factor"
+        )
+    return pixels
 
 
 def tiles(pixels: Float[Tensor, "n c h w"], factor: int, fill: float = 0.5) -> Float[Tensor, "m c h w"]:
@@ -49,7 +59,7 @@ class MultiFormation:
     Args:
         factor: tiles along each side; 1 stores whole images.
         space: the value space of decoded images where [0, 1] pixels are stored; None: stored values are decoded ones.
-        fill: value of the pixels a tile lacks where a side is no multiple of `factor`.
+        fill: value, in what is stored, of the pixels a tile lacks where a side is no multiple of `factor`.
     """
 
     factor: int = 2

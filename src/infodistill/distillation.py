@@ -100,6 +100,8 @@ class Distillation:
         """
         for _ in range(steps):
             slopes, weights = self._round()
+            if self.update.observe is not None:
+                self.update.observe({name: float(slope.value) for name, slope in slopes.items()})
             syn = self.syn.batch().detach()
             for source in self.sources():
                 source.advance(syn, self.real)

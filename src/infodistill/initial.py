@@ -56,12 +56,16 @@ def bilinear(images: Tensor, size: tuple[int, int]) -> Tensor:
 class Mosaic:
     """factor^2 images to every stored one, each shrunk into a tile: what multi-formation starts from.
 
-    Where sides are no multiples of `factor`, the outer tiles lose what lies beyond the image.
+    Differs: where sides are no multiples of `factor` all tiles are of one size, rounded up, and the outer ones lose
+    what lies beyond the image; the released code mixes two sizes, and decodes with one.
 
     Args:
         factor: tiles along each side, as in `decoders.MultiFormation`.
         init: which images; it is asked for ipc * factor^2 of every class.
         shrink: how they are made small.
+
+    Raises:
+        ValueError: at a call, when tiles would hold no image, or a class has fewer images than there are tiles.
     """
 
     factor: int = 2
@@ -70,10 +74,16 @@ class Mosaic:
 
     def __call__(self, real: RealData, ipc: int, seed: int) -> Tensor:
         f, (_, height, width) = self.factor, real.shape
-        images = self.init(real, ipc * f * f, seed)
+        sides, need, have = (tile_side(height, f), tile_side(width, f)), ipc * f * f, int(real.counts.min())
+        if f > 1 and need > have:
+            raise ValueError(
+                f"{ipc} stored images of {f} x {f} tiles need {need} images of every class, {real.name} has a class of "
+                f"{have}: take a smaller ipc or factor"
+            )
+        images = self.init(real, need, seed)
         if f == 1:
             return images
-        small = self.shrink(images, (tile_side(height, f), tile_side(width, f)))
+        small = self.shrink(images, sides)
         grid = small.unflatten(0, (-1, f, f)).permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)
         return grid[:, :, :height, :width].contiguous()
 

@@ -14,6 +14,7 @@ from infodistill.building import FAMILIES, Making, Size, Trained
 from infodistill.compute import Policy
 from infodistill.distillation import Distillation
 from infodistill.information import CMI, MIM
+from infodistill.information.cmi import penultimate, penultimate_of_pixels
 from infodistill.protocols import EvaluationProtocol, flippable, protocol_for
 from infodistill.real import RealData
 from infodistill.recipe import Recipe
@@ -102,8 +103,14 @@ def build(
         entries["mim"] = Weighted(strengths["mim"].weight(), MIM(_looks(job, recipe.method)), whole_set)
     if "cmi" in strengths:
         pool = teachers or teachers_for(recipe, real, **made)
-        entries["cmi"] = Weighted(strengths["cmi"].weight(), CMI(pool.held(network_life(recipe))), whole_set)
+        entries["cmi"] = Weighted(strengths["cmi"].weight(), _cmi(recipe, pool), whole_set)
     return job.adding(**{name: entries[name] for name in ("cmi", "mim") if name in entries}) if entries else job
+
+
+def _cmi(recipe: Recipe, pool: Teachers) -> CMI:
+    told = recipe.terms.get("cmi")
+    feature = penultimate_of_pixels if told is not None and told.shown == "pixels" else penultimate
+    return CMI(pool.held(network_life(recipe)), feature=feature)
 
 
 def _looks(job: Distillation, method: str) -> Any:

@@ -77,7 +77,8 @@ def same_bytes_ipc(distilled: Distilled, real: RealData) -> int:
     """Real images per class that the bytes of the set buy, each stored as float32 values with one hard label.
 
     At least the set's own ipc, unless its images are made of factors: then at least 1. Never more than the smallest
-    class has. A set of fewer images than classes is thus compared with more bytes than it has.
+    class has. Every decoded tile counts its label, which favours the real images. A set of fewer images than classes is
+    thus compared with more bytes than it has.
     """
     total = distilled.images_bytes + distilled.labels_bytes + distilled.scalars_bytes
     one = distilled.images[0].numel() * distilled.images.element_size() + 8

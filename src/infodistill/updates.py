@@ -24,6 +24,7 @@ class Update:
         clip: largest norm of the gradient over all stored tensors; longer ones are scaled down.
         accept: given the raw value of every term, whether to make this update at all (DATM skips some).
         restarts: steps before which the optimiser forgets its moments (a new stage with tensors of its own).
+        observe: told the raw value of every term once a round, after its updates (a rate that follows the loss).
     """
 
     optimizer: torch.optim.Optimizer
@@ -31,6 +32,7 @@ class Update:
     clip: float | None = None
     accept: Accept | None = None
     restarts: Callable[[int], bool] | None = None
+    observe: Callable[[Mapping[str, float]], None] | None = None
     _rates: list[float] = field(default_factory=list[float])
 
     def __post_init__(self) -> None:

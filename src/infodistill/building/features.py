@@ -14,7 +14,7 @@ from infodistill.methods.cafe import before_pooling, cafe
 from infodistill.methods.dm import dm
 from infodistill.methods.idm import idm
 from infodistill.methods.iid import iid
-from infodistill.methods.ncfm import Plateau, ncfm
+from infodistill.methods.ncfm import HalvedWhenStill, ncfm
 from infodistill.settings import Characteristic, Featured, Queued, Related
 from infodistill.sources.frequencies import FrequencySampler, Gaussian
 
@@ -52,7 +52,9 @@ def related(recipe: Related, making: Making) -> Distillation:
     if recipe.host == "idm":
         own = _queued(recipe)
     own |= {"covariance": recipe.covariance, "centralisation": recipe.centralisation, "host": host}
-    return iid(making.real, making.net, teachers=making.teachers(), **_common(recipe, making), **own)
+    return iid(
+        making.real, making.net, teachers=making.teachers().held(1, "iid.teachers"), **_common(recipe, making), **own
+    )
 
 
 def characteristic(recipe: Characteristic, making: Making) -> Distillation:
@@ -75,7 +77,7 @@ def characteristic(recipe: Characteristic, making: Making) -> Distillation:
         calibration=recipe.calibration,
         init=INITS[recipe.init],
         group=recipe.group,
-        plateau=None if patience is None else Plateau(patience=patience),
+        plateau=None if patience is None else HalvedWhenStill(patience=patience),
     )
 
 

@@ -98,6 +98,14 @@ def logits(view: View, x: Tensor, space: ValueSpace) -> Tensor:
     return view.logits(x, space)
 
 
+def penultimate_of_pixels(view: View, x: Tensor, space: ValueSpace) -> Tensor:
+    """The same of [0, 1] pixels, taken for normalised values by a network that was trained on those.
+
+    What the authors' IDC branch does (its sum over classes of 100 times each class's mean is a weight of 100 k here).
+    """
+    return view.features(space.to_pixels(x))[0]
+
+
 @runtime_checkable
 class Checked(Protocol):
     """What `CMI.check` asks of a synthetic set."""

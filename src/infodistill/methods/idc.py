@@ -9,6 +9,7 @@ updates; w: the kernels of the convolutions; d: the sum of squared or of absolut
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -33,7 +34,7 @@ from infodistill.sources.lessons import RealRows
 from infodistill.sources.rolling import Prepare, Rolling
 from infodistill.synthetic import synthesise
 from infodistill.training import Fit, fit
-from infodistill.types import Augment, Batch, Net, NetFactory
+from infodistill.types import Augment, Batch, Net, NetFactory, Source
 from infodistill.updates import Update
 from infodistill.weights import Weighted
 
@@ -117,24 +118,29 @@ class AtMost:
         return syn.rows(torch.cat(picks).to(syn.y.device))
 
 
-@dataclass(frozen=True)
-class Early:
+class Early(Source[Fit]):
     """A warm-up of every fresh network: a training on all real data, keyed by (seed, owner, life).
+
+    A source, so that the job tells it the policy to run under.
 
     Differs: its momentum ends with it; the released code's goes on into the network's life.
     """
 
-    real: RealData
-    train: Fit
-    seed: int = 0
-    owner: str = "match.early"
-    policy: Policy | None = None
+    def __init__(self, real: RealData, train: Fit, *, seed: int = 0, owner: str = "match.early") -> None:
+        self.real, self.train, self.seed, self.owner, self.policy = real, train, seed, owner, Policy()
+
+    def draw(self) -> Fit:
+        """The training."""
+        return self.train
+
+    def use(self, policy: Policy) -> None:
+        self.policy = policy
 
     def __call__(self, module: Net, life: int) -> None:
         fit(module, self.real, self.train, stream(self.seed, self.owner, life), policy=self.policy)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Early:
-        return self  # nothing here changes, and the data may be large
+        return copy.copy(self)  # the data never changes, and may be large
 
 
 def idc(
@@ -213,7 +219,7 @@ def idc(
         1, batch_train, lr_net, momentum_net, weight_decay, augment=augment_train or diffaug_per_image(), mix=mix
     )
     if early:
-        prepare = Early(real, replace(train, epochs=early), seed, policy=policy)
+        prepare = Early(real, replace(train, epochs=early), seed=seed)
     nets = Rolling(
         net, real.shape, real.num_classes, seed=seed, inner=inner, train=train, lesson=RealRows(train_images),
         prepare=prepare,

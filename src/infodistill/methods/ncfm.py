@@ -122,12 +122,13 @@ class Calibration:
 
 
 @dataclass
-class Plateau:
-    """Multiplies the learning rates by `factor` whenever the matching loss has not improved for `patience` updates.
+class HalvedWhenStill:
+    """Multiplies the learning rates by `factor` whenever the loss has not improved for `patience` rounds.
 
-    An improvement is a value below (1 - threshold) * best. Give `observe` to the update as its acceptance, which it
-    never refuses, and `multiplier` as its schedule: both are of one object, whose counts are saved with the job. The
-    released code attaches this to the images (and, with psi, a second one, which then halves their rate too; not here).
+    The loss is the round's sum over classes of matching and calibration, unweighted; an improvement is a value below
+    (1 - threshold) * best. `observe` and `multiplier` are the update's: both of one object, whose counts are saved with
+    the job. The released code attaches this to the images (and, with psi, a second one, which then halves their rate
+    too; not here).
     """
 
     factor: float = 0.5
@@ -137,15 +138,15 @@ class Plateau:
     waited: int = 0
     rate: float = 1.0
 
-    def observe(self, values: Mapping[str, float]) -> bool:
-        """Count one update; always true."""
-        if values["match"] < self.best * (1 - self.threshold):
-            self.best, self.waited = values["match"], 0
+    def observe(self, values: Mapping[str, float]) -> None:
+        """Count one round."""
+        loss = values["match"] + values.get("calibration", 0.0)
+        if loss < self.best * (1 - self.threshold):
+            self.best, self.waited = loss, 0
         else:
             self.waited += 1
         if self.waited > self.patience:
             self.rate, self.waited = self.rate * self.factor, 0
-        return True
 
     def multiplier(self, step: int) -> float:
         """Of every learning rate, from this update on."""
@@ -192,7 +193,7 @@ def ncfm(
     init: Initialise | None = None,
     sampler: Sampler | None = None,
     group: int | None = None,
-    plateau: Plateau | None = None,
+    plateau: HalvedWhenStill | None = None,
     policy: Policy | None = None,
 ) -> Distillation:
     """NCFM with the released settings, on the matching loss alone.
@@ -214,7 +215,7 @@ def ncfm(
         init: what the tiles start from; distinct random real images by default.
         sampler: which real images a step sees; passes without replacement by default.
         group: classes per update; None updates all jointly, 1 is the published form.
-        plateau: lowers lr when the loss stands still, as the released code does (`Plateau()`); none by default.
+        plateau: lowers lr when the loss stands still, as the released code does (`HalvedWhenStill()`); none by default.
         policy: how networks run.
 
     Differs: the released code steps AdamW on all images class by class, once for each loss, and its moments move the
@@ -230,7 +231,7 @@ def ncfm(
     start = Stored(Mosaic(factor, init or from_real))
     decode = MultiFormation(factor, real.space)
     syn = synthesise(real, ipc, seed, start, policy.device, decode=decode, project=Clamped())
-    rates: dict[str, Any] = {"schedule": plateau.multiplier, "accept": plateau.observe} if plateau else {}
+    rates: dict[str, Any] = {"schedule": plateau.multiplier, "observe": plateau.observe} if plateau else {}
     update = Update(torch.optim.AdamW(syn.trainable(), lr, weight_decay=weight_decay), **rates)
     match = CharacteristicFunctions(looks, frequencies or Gaussian(seed=seed), alpha, beta)
     terms = {"match": Weighted(1.0, match)}

@@ -10,6 +10,7 @@ from infodistill.settings.entries import (
     Init,
 )
 from infodistill.settings.recipe import Recipe
+from infodistill.settings.stages import whole_number
 
 
 class Replayed(Recipe):
@@ -89,4 +90,5 @@ class Regression(Recipe):
         if not isinstance(content, dict):
             return content
         told = cast("dict[str, Any]", content)
-        return {"anneal": max(1, int(told.get("steps", 1))), **told}
+        steps = whole_number(told.get("steps", 1))
+        return told if steps is None else {"anneal": max(1, steps), **told}

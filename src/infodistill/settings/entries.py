@@ -16,13 +16,17 @@ class Strict(BaseModel):
 
 
 class TermEntry(Strict):
-    """A term a recipe knows: its published weight, or a ratio of gradient norms, and what it reached in the paper."""
+    """A term a recipe knows: its published weight, or a ratio of gradient norms, and what it reached in the paper.
+
+    `shown = "pixels"` shows CMI's teachers [0, 1] pixels that are not normalised, as the authors' IDC branch does.
+    """
 
     weight: float | None = Field(default=None, ge=0)
     ratio: float | None = Field(default=None, ge=0)
     source: str = "ours"
     accuracy: float | None = Field(default=None, ge=0, le=1)
     std: float | None = Field(default=None, ge=0, le=1)
+    shown: Literal["values", "pixels"] = "values"
 
 
 class TeacherEntry(Strict):

@@ -37,6 +37,11 @@ class Recipe(Strict):
     expected: Expected = Expected()
     notes: str = ""
 
+    @property
+    def warning(self) -> str | None:
+        """A sentence about settings that are allowed but seldom meant; None where there is nothing to say."""
+        return None
+
     def data_name(self, name: str) -> str:
         """What protocols know the data by: the recipe's own data set, or the name at hand for a recipe of any data."""
         return name if self.dataset == "any" else self.dataset

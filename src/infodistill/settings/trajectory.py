@@ -13,7 +13,7 @@ from infodistill.settings.entries import (
     StudentEntry,
 )
 from infodistill.settings.recipe import Recipe
-from infodistill.settings.stages import split, with_stage_steps
+from infodistill.settings.stages import split, unfinished, with_stage_steps
 
 
 class Trajectory(Recipe):
@@ -70,6 +70,10 @@ class Staged(Trajectory):
     def split(self) -> tuple[int, ...]:
         """Images per class of each stage, none of them empty."""
         return self.parts or split(self.ipc, self.stages)
+
+    @property
+    def warning(self) -> str | None:
+        return unfinished(self.steps, len(self.split), self.stage_steps)
 
     @model_validator(mode="before")
     @classmethod

@@ -44,9 +44,11 @@ class Teachers(Source[View]):
         pick = torch.randint(len(self.views), (), generator=stream(self.seed, self.owner, self.step // self.hold))
         return self.views[int(pick)]
 
-    def held(self, steps: int) -> Teachers:
-        """The same networks, each kept for `steps` steps (DC and DSA keep one for a matching network's life)."""
-        return Teachers(self.views, seed=self.seed, owner=self.owner, hold=steps)
+    def held(self, steps: int, owner: str | None = None) -> Teachers:
+        """The same networks, each kept for `steps` steps (DC and DSA keep one for a matching network's life), and drawn
+        under another name where one is given (IID and CMI beside it do not look through the same one).
+        """
+        return Teachers(self.views, seed=self.seed, owner=owner or self.owner, hold=steps)
 
     @cached_property
     def fingerprint(self) -> str:
