@@ -20,10 +20,11 @@ from infodistill.methods.dc import dc
 from infodistill.methods.dm import dm
 from infodistill.methods.idc import idc
 from infodistill.methods.idm import idm
-from infodistill.methods.pdd import Reused, pdd
+from infodistill.methods.pdd import pdd
 from infodistill.nets.initialise import initialise
 from infodistill.seeding import stream
 from infodistill.sources.rolling import Rolling
+from infodistill.sources.transitions import Reused
 from infodistill.training import fit
 from infodistill.types import Batch
 from infodistill.updates import Update
@@ -192,7 +193,7 @@ def test_resume_is_exact_within_at_and_after_the_end_of_a_stage(stop: int, group
 
 def test_reused_networks_are_those_that_were_trained_through_all_stages(monkeypatch: Any, tmp_path: Path) -> None:
     counted: list[int] = []
-    module = import_module("infodistill.methods.pdd")
+    module = import_module("infodistill.sources.transitions")
     monkeypatch.setattr(module, "fit", lambda *a, **k: (counted.append(1), fit(*a, **k))[1])
     make = partial(job, inner=1, stage_steps=4, pool=2, refresh=2, train_images=1)
     run = make()
