@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import infodistill
+from infodistill.cli import app
 from infodistill.recipe import parse, read
 from test_cli_methods import TINY, call, refused
 
@@ -81,12 +83,29 @@ def test_a_dry_run_writes_nothing_and_tells_the_cost(tmp_path: Path, method: str
         (("--method", "ncfm", "--set", "experts.span=3"), ("span",)),
         (("--method", "ncfm", "--set", "alpha=0", "--set", "beta=0"), ("alpha", "beta")),
         (("--method", "pdd", "--set", "stage_steps=3"), ("3 updates", "multiple")),
+        (("--method", "pdd", "--set", "inner=abc"), ("inner", "'abc'", "integer")),
+        (("--method", "pdd", "--set", "stages=[]"), ("stages", "[]", "integer")),
+        (("--method", "pdd", "--set", "steps=nan"), ("steps", "nan")),
+        (("--method", "pdd", "--set", "inner=0"), ("inner", "0", "greater")),
+        (("--method", "seqmatch", "--set", "stages={}"), ("stages", "{}", "integer")),
+        (("--method", "seqmatch", "--set", "ipc=ten"), ("ipc", "'ten'", "integer")),
+        (("--method", "frepo", "--set", "steps=[1]"), ("steps", "[1]", "integer")),
+        (("--method", "ncfm", "--set", "experts.epochs=[]"), ("experts.epochs", "[]", "integer")),
     ],
 )
 def test_mistakes_are_one_sentence(tmp_path: Path, args: tuple[str, ...], words: tuple[str, ...]) -> None:
     sentence = refused("distill", "--data", "digits", "--net", "convnet1-w2", *args, "--out", tmp_path / "run")
     assert all(word in sentence for word in words), sentence
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_ends_before_its_last_stage_says_so(tmp_path: Path) -> None:
+    args = ("distill", *flags("pdd"), "--set", "stage_steps=20", "--dry-run", "--out", tmp_path / "run")
+    warned = CliRunner().invoke(app, [str(arg) for arg in (*args, "--steps", "30")])
+    assert warned.exit_code == 0
+    assert "warning: 30 steps end in stage 2 of 2, of 20 each" in warned.stderr
+    assert "--steps 40" in warned.stderr
+    assert "warning" not in CliRunner().invoke(app, [str(arg) for arg in (*args, "--steps", "40")]).stderr
 
 
 def test_reproduce_lists_what_nobody_published_as_not_run(tmp_path: Path) -> None:

@@ -133,13 +133,6 @@ def test_idcs_distance_is_chosen_by_name(distance: str, function: object) -> Non
     assert term.match.distance is function
 
 
-def test_stages_of_pdd_are_whole_lives_of_networks() -> None:
-    read = quick("pdd", ipc=5, stages=2, steps=90, inner=20)
-    assert isinstance(read, Progressive)
-    assert (read.split, read.stage_steps) == ((3, 2), 60)
-    assert recipe.parse({**read.as_dict(), "steps": 500}).as_dict()["stage_steps"] == 60  # fixed when first read
-
-
 def test_iid_takes_its_teachers_and_its_hosts_settings() -> None:
     on_dm = shipped("cifar10/iid-dm-ipc10")
     assert isinstance(on_dm, Related)

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from infodistill.settings.entries import Mixing
 from infodistill.settings.recipe import Recipe
-from infodistill.settings.stages import split, with_stage_steps
+from infodistill.settings.stages import split, unfinished, with_stage_steps
 
 
 class Formed(Recipe):
@@ -68,10 +68,14 @@ class Progressive(Formed):
         """Images per class of each stage, none of them empty."""
         return split(self.ipc, self.stages)
 
+    @property
+    def warning(self) -> str | None:
+        return unfinished(self.steps, len(self.split), self.stage_steps)
+
     @model_validator(mode="before")
     @classmethod
     def _equal_stages(cls, content: Any) -> Any:
-        return with_stage_steps(content, 5, whole=content.get("inner", 100) if isinstance(content, dict) else 1)
+        return with_stage_steps(content, 5, inner=100)
 
     @model_validator(mode="after")
     def _prepared_once(self) -> Progressive:
