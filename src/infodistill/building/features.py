@@ -132,6 +132,10 @@ def characteristic_work(recipe: Characteristic, size: Size) -> float:
 
 
 def featured_work(recipe: Featured, size: Size) -> float:
-    """Flops of one step, at least: features of both sides, a probe, one epoch on the set and another probe."""
-    images = recipe.ipc * size.classes
-    return size.one * (_drawn(recipe, size) + 5 * images + 2 * recipe.probe * size.classes)
+    """Flops of one step after which the network trains, at least.
+
+    Features of both sides and a probe, then epochs on the set, each with a probe: as few as CAFE allows.
+    """
+    images, epochs = recipe.ipc * size.classes, min(recipe.window, recipe.most_epochs)
+    probes = (epochs + 1) * recipe.probe * size.classes
+    return size.one * (_drawn(recipe, size) + 2 * images + 3 * images * epochs + probes)
