@@ -101,10 +101,11 @@ class Queue(Source[View]):
     """First in, first out: up to `nets` networks, of which every step looks through a random one.
 
     Before steps 0, `interval`, 2 `interval`, ... a fresh network joins those there are (`start` of them at first); when
-    there are `nets` already, the oldest leaves. After every update `trained` random networks (other draws than the one
-    looked through; distinct ones, our choice) take the training `train` on the rows `lesson` gives. Each keeps its
-    optimiser, and its accuracy on what it was trained on (counted before each step) is what its View carries. Networks
-    are looked through in eval mode. A network that leaves is overwritten in place by the one that joins.
+    there are `nets` already, the oldest leaves. After every update `trained` random networks (distinct ones, our
+    choice, drawn anew: the one just looked through may be among them) take the training `train` on the rows `lesson`
+    gives. Each keeps its optimiser, and its accuracy on what it was trained on (counted before each step) is what its
+    View carries. Networks are looked through in eval mode. A network that leaves is overwritten in place by the one
+    that joins.
 
     Args:
         factory: makes the networks; their own initial weights are never seen.
