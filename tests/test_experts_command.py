@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from infodistill.cli import app
+from infodistill.commands.side_by_side import part_of, run_parts
 from infodistill.nets.convnet import convnet
 from infodistill.real import RealData
 from infodistill.sources.expert_cost import expert_cost
@@ -44,6 +45,28 @@ def test_the_command_says_the_cost_first_and_finds_experts_again(tmp_path: Path)
     again = CliRunner().invoke(app, args, catch_exceptions=False)
     assert "all 2 convnet1-w2 are there" in again.stderr
     assert json.loads(again.stdout) == {**told, "cached": 2}
+
+
+def test_workers_record_the_same_experts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes every second expert; on one thread the weights are those of one process, to the bit."""
+    args = ["experts", "--data", "digits", *SMALL, "--set", "experts.count=3", "--set", "experts.span=2", "--json"]
+    folders: list[Path] = []
+    for name, more in (("one", []), ("two", ["--workers", "2"])):
+        monkeypatch.setenv("INFODISTILL_CACHE", str(tmp_path / name))
+        result = CliRunner().invoke(app, [*args, *more], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        folders.append(Path(json.loads(result.stdout)["folder"]))
+    alone, together = ({file.name: load_file(file) for file in folder.glob("0*.safetensors")} for folder in folders)
+    assert len(alone) == 3 and alone.keys() == together.keys()
+    for name, tensors in alone.items():
+        assert all(torch.equal(value, together[name][key]) for key, value in tensors.items())
+
+
+def test_a_worker_that_fails_is_told_in_a_sentence() -> None:
+    with pytest.raises(ValueError, match="part 0 of 1 failed: there is no data 'nowhere'"):
+        run_parts(["experts", "--data", "nowhere", "--net", "convnet1-w2"], 1, lambda: None)
+    with pytest.raises(ValueError, match="i/n with 0 <= i < n, got '2/2'"):
+        part_of("2/2")
 
 
 def test_a_method_without_experts_is_refused() -> None:

@@ -9,7 +9,12 @@ import typer
 from infodistill.commands.speaking import one_sentence, say, show
 
 if TYPE_CHECKING:
+    from infodistill.asking import Asked
+    from infodistill.progress import Tell
+    from infodistill.real import RealData
     from infodistill.sources.expert_cost import ExpertCost
+    from infodistill.sources.expert_store import ExpertStore
+    from infodistill.types import NetFactory
 
 
 @one_sentence
@@ -27,6 +32,10 @@ def experts(
     seed: Annotated[int, typer.Option(help="Key of every draw.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="float32 or bf16.")] = "float32",
+    workers: Annotated[
+        int, typer.Option(help="Processes side by side on their shares of the cores; faster for small networks.")
+    ] = 1,
+    part: Annotated[str | None, typer.Option(hidden=True, help="What a worker does: part i/n.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Record and store the training trajectories that MTT and its descendants match; a run finds them in the cache.
@@ -39,7 +48,6 @@ def experts(
     from infodistill.conduct import prepare
     from infodistill.progress import telling
     from infodistill.sources.expert_cost import expert_cost
-    from infodistill.sources.expert_recording import record_experts
     from infodistill.supplies import network, recording
 
     asked = Asked(
@@ -50,9 +58,12 @@ def experts(
         ready = prepare(requested(asked), tell=tell, say=say)
         factory = network(ready.recipe.net, ready.real.shape)
         settings = recording(ready.recipe, seed=seed, policy=ready.policy, cache=ready.cache)
+        if part is not None:
+            _record_part(ready.real, factory, part, settings)
+            return
         cost = expert_cost(ready.real, factory, **settings)
         say(announced(cost, ready.recipe.net))
-        store = record_experts(ready.real, factory, **settings, progress=tell)
+        store = _recorded(ready.real, factory, settings, tell, asked if workers > 1 else None, workers)
     told = {
         "net": ready.recipe.net,
         "count": store.count,
@@ -63,6 +74,45 @@ def experts(
         "folder": str(store.folder),
     }
     show(told) if as_json else _print(told)
+
+
+def _record_part(real: RealData, factory: NetFactory, part: str, settings: dict[str, Any]) -> None:
+    """A worker's experts: those whose number leaves its part as the remainder."""
+    from infodistill.commands.side_by_side import part_of
+    from infodistill.sources.expert_recording import record, recording_of
+
+    (first, parts), how = part_of(part), dict(settings)
+    count, cache = how.pop("count"), how.pop("cache")
+    recording = recording_of(real, factory, **how)
+    folder = recording.folder(cache)
+    record(recording, folder, [i for i in recording.missing(folder, count) if i % parts == first], lambda epochs: None)
+
+
+def _recorded(
+    real: RealData, factory: NetFactory, settings: dict[str, Any], tell: Tell, asked: Asked | None, workers: int
+) -> ExpertStore:
+    """All experts, those that are missing by workers where they were asked for."""
+    from infodistill.commands.side_by_side import run_parts
+    from infodistill.sources.expert_recording import record_experts, recording_of
+
+    if asked is not None:
+        how = {name: value for name, value in settings.items() if name not in ("count", "cache")}
+        recording, count = recording_of(real, factory, **how), settings["count"]
+        folder = recording.folder(settings["cache"])
+        if recording.missing(folder, count):
+            run_parts(
+                flags(asked), workers, lambda: tell("experts", count - len(recording.missing(folder, count)), count)
+            )
+    return record_experts(real, factory, **settings, progress=tell)
+
+
+def flags(asked: Asked) -> list[str]:
+    """The command line of `infodistill experts` that asks for the same."""
+    named = {"data": asked.data, "method": asked.method, "ipc": asked.ipc, "recipe": asked.recipe, "net": asked.net}
+    named |= {"size": asked.size, "seed": asked.seed, "device": asked.device, "precision": asked.precision}
+    words = [word for name, value in named.items() if value is not None for word in (f"--{name}", str(value))]
+    words += [word for setting in asked.set for word in ("--set", setting)]
+    return ["experts", *words, *(["--skip-corrupt"] if asked.skip_corrupt else [])]
 
 
 def announced(cost: ExpertCost, net: str) -> str:

@@ -170,13 +170,24 @@ def record_experts(
     recording = recording_of(real, factory, fit=fit, keep=keep, seed=seed, policy=policy, start=start, begun=begun)
     folder, last = recording.folder(cache), recording.keep[-1]
     missing = recording.missing(folder, count)
-    if missing and not (folder / FACTS).exists():
-        write_facts(folder, recording.facts())
-    for place, expert in enumerate(missing):
-        done = (count - len(missing) + place) * last
-        _record(recording, folder, expert, _offset(progress, done, count * last))
+    record(recording, folder, missing, _offset(progress, (count - len(missing)) * last, count * last))
     module = factory(real.shape, real.num_classes)
     return open_store(folder, module, real, count=count, epochs=recording.keep)
+
+
+def record(recording: Recording, folder: Path, experts: Sequence[int], told: Callable[[int], None]) -> None:
+    """Train these experts one after the other into the store in `folder`; `told` hears how many epochs are done.
+
+    Several processes may do so at once with experts of their own: every expert is a file, keyed by its number.
+
+    Raises:
+        FloatingPointError: an expert diverged.
+    """
+    if experts and not (folder / FACTS).exists():
+        write_facts(folder, recording.facts())
+    for place, expert in enumerate(experts):
+        before = place * recording.keep[-1]
+        _record(recording, folder, expert, lambda epoch, before=before: told(before + epoch))
 
 
 def recording_of(
