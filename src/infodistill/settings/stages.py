@@ -49,5 +49,5 @@ def unfinished(steps: int, stages: int, stage_steps: int) -> str | None:
     reached = max(steps - 1, 0) // stage_steps + 1
     return (
         f"{steps} steps end in stage {reached} of {stages}, of {stage_steps} each: the images of later stages stay as "
-        f"they began; --steps {whole} makes all of them, and without stage_steps a recipe divides its steps among them"
+        f"they began; --steps {whole} makes all of them"
     )
