@@ -93,7 +93,9 @@ def conduct(prepared: Prepared, folder: Path, *, resume: bool, deadline: float |
         return Outcome(None, job.step, seconds)
     distilled = job.export(**provenance(prepared, job, add, seconds=seconds, validation=validation))
     distilled.save(folder, files={METRICS: (folder / METRICS).read_bytes()})
-    say(f"distilled {len(distilled)} images in {seconds:.0f} s: {folder}")
+    stored = len(distilled) * distilled.stored_ipc // distilled.ipc
+    tiles = "" if stored == len(distilled) else f" (the tiles of {stored} stored ones)"
+    say(f"distilled {len(distilled)} images{tiles} in {seconds:.0f} s: {folder}")
     return Outcome(distilled, job.step, seconds)
 
 
@@ -132,7 +134,7 @@ def _choices(prepared: Prepared, folder: Path) -> tuple[dict[str, Strength], Map
 def _announce(prepared: Prepared) -> None:
     recipe, real, say = prepared.recipe, prepared.real, prepared.say
     say(f"data: {real.name}, {len(real)} images {real.shape}, {real.num_classes} classes")
-    for note in ("size", "skipped_corrupt"):
+    for note in ("size", "skipped_corrupt", "test"):
         if real.notes.get(note):
             say(f"data: {note.replace('_', ' ')}: {real.notes[note]}")
     name = prepared.request.recipe_name

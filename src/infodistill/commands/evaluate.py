@@ -21,7 +21,7 @@ def evaluate(
         ),
     ] = None,
     net: Annotated[list[str] | None, typer.Option(help="Networks to train.  [default: the artefact's]")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Networks per column.")] = 5,
+    seeds: Annotated[int, typer.Option(min=1, help="Networks per column; random subsets are at least five.")] = 5,
     full: Annotated[bool, typer.Option("--full", help="Train on the full data too, if that is not cached.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="float32 or bf16.")] = "float32",

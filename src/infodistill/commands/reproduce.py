@@ -12,6 +12,11 @@ from infodistill.commands.speaking import one_sentence, say, show
 if TYPE_CHECKING:
     from infodistill.reproduction import Row
 
+SOURCES = (
+    "N1 and N5 are Tables 1 and 5 of arXiv:2502.20653, readme a method's own repository, mem recalled and not "
+    "verified; every recipe file names its sources"
+)
+
 
 @one_sentence
 def reproduce(
@@ -22,6 +27,7 @@ def reproduce(
     precision: Annotated[str | None, typer.Option(help="float32 or bf16.  [default: float32]")] = None,
     minutes: Annotated[float | None, typer.Option(min=0, help="Stop after so long; call again to go on.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Networks of the evaluation.")] = 5,
+    only: Annotated[str | None, typer.Option(help="List rows whose name contains this, such as mnist/id.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> None:
     """Run one table row in resumable pieces and print ours beside the paper's number; without ROW, list the rows.
@@ -32,8 +38,10 @@ def reproduce(
     from infodistill.progress import telling
 
     if row is None:
-        listed = [_told(one, out) for one in reproduction.rows()]
+        listed = [_told(one, out) for one in reproduction.rows() if only is None or only in one.name]
         show(listed) if as_json else _print(listed)
+        run = sum(told["ours"] is not None for told in listed)
+        say(f"{run} of {len(listed)} rows were run in {out}; '-': no number was published; {SOURCES}")
         return
     one = reproduction.row(row)
     with telling() as tell:

@@ -44,7 +44,7 @@ def unfinished(steps: int, stages: int, stage_steps: int) -> str | None:
     It is no mistake: it may be the first part of a run that is resumed with more steps.
     """
     whole = stages * stage_steps
-    if steps >= whole:
+    if steps >= whole or stages == 1:
         return None
     reached = max(steps - 1, 0) // stage_steps + 1
     return (
