@@ -18,6 +18,22 @@ NOT_FLIPPABLE = ("mnist", "svhn", "digit")
 DSA_PER_IMAGE = f"per-image:{DSA_STRATEGY}"
 
 
+IDC = EvaluationProtocol(
+    "idc",
+    epochs=1000,
+    full_epochs=50,
+    batch=64,
+    drop_offset=None,
+    extra_passes=0,
+    milestones=(2 / 3, 5 / 6),
+    gamma=0.2,
+    augment="per-image:diffaug:color_crop_flip_scale_rotate",
+    mix="cutmix",
+    note="IDC (Kim et al., ICML 2022), also DREAM, PDD: 1000 epochs, batch 64, rate x0.2 after 2/3 and 5/6, "
+    "DiffAug without cutout, CutMix in half of the batches; no flip for digits; no CutMix on MNIST, as they do at "
+    "factor 2. The papers report the best of several test accuracies, this the last. 50 epochs of full data: ours.",
+)
+
 PROTOCOLS: dict[str, EvaluationProtocol] = {
     "quick": EvaluationProtocol(
         "quick",
@@ -118,32 +134,11 @@ PROTOCOLS: dict[str, EvaluationProtocol] = {
         extra_passes=0,
         note="RTP (Deng & Russakovsky, NeurIPS 2022): 300 epochs, SGD 0.01 with momentum 0.9, no schedule, batch 640.",
     ),
-    "idc": EvaluationProtocol(
-        "idc",
-        epochs=1000,
-        full_epochs=50,
-        batch=64,
-        drop_offset=None,
-        extra_passes=0,
-        milestones=(2 / 3, 5 / 6),
-        gamma=0.2,
-        augment="per-image:diffaug:color_crop_flip_scale_rotate",
-        mix="cutmix",
-        note="IDC (Kim et al., ICML 2022), also DREAM, PDD: 1000 epochs, batch 64, rate x0.2 after 2/3 and 5/6, "
-        "DiffAug without cutout, CutMix in half of the batches; no flip for digits; no CutMix on MNIST, as they do at "
-        "factor 2. The papers report the best of several test accuracies, this the last. 50 epochs of full data: ours.",
-    ),
-    "pdd": EvaluationProtocol(
-        "pdd",
+    "idc": IDC,
+    "pdd": replace(
+        IDC,
+        name="pdd",
         epochs=500,
-        full_epochs=50,
-        batch=64,
-        drop_offset=None,
-        extra_passes=0,
-        milestones=(2 / 3, 5 / 6),
-        gamma=0.2,
-        augment="per-image:diffaug:color_crop_flip_scale_rotate",
-        mix="cutmix",
         note="PDD (Chen et al., ICLR 2024): the training of idc, 500 epochs for every subset of the plan in turn, on "
         "the subsets so far, each with a fresh optimiser (theirs carries the momentum over). Real images: one of them.",
     ),
