@@ -16,9 +16,9 @@ from infodistill.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.compute import View
 from infodistill.information.mim import MIM
 from infodistill.looks import Looks
-from infodistill.methods.dm import MeanFeature
-from infodistill.methods.dream import FeatureMeans, dream
-from infodistill.methods.idc import absolute, idc, squared
+from infodistill.methods.dm import MeanFeature, squared
+from infodistill.methods.dream import dream
+from infodistill.methods.idc import absolute, idc
 from infodistill.samplers.medoids import Clustering, FeatureMedoids, Medoids
 from infodistill.weights import Weighted, whole_set
 from oracles import idc as oracle
@@ -35,7 +35,7 @@ def selection(job: Any) -> Medoids:
 def test_mean_features_equal_the_class_loop(distance: Callable[[Tensor, Tensor], Tensor], power: int) -> None:
     job, real = double_job()
     looks = match(job).looks
-    value = FeatureMeans(looks, distance)(job.syn.batch(), real)
+    value = MeanFeature(looks, distance)(job.syn.batch(), real)
     (gradient,) = torch.autograd.grad(value, job.syn.pixels)
 
     look = looks.look(job.syn.batch(), real)
@@ -50,12 +50,6 @@ def test_mean_features_equal_the_class_loop(distance: Callable[[Tensor, Tensor],
     assert wanted.abs().max() > 1e-4
     torch.testing.assert_close(value, expected, rtol=1e-10, atol=1e-12)
     torch.testing.assert_close(gradient, wanted, rtol=1e-8, atol=1e-10)
-
-
-def test_squared_mean_features_are_the_term_of_dm() -> None:
-    job, real = double_job()
-    looks, syn = match(job).looks, job.syn.batch()
-    assert torch.equal(FeatureMeans(looks)(syn, real), MeanFeature(looks)(syn, real))
 
 
 def test_images_are_embedded_by_the_network_that_is_matched() -> None:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from infodistill.compute import Policy
 from infodistill.distillation import Distillation
-from infodistill.methods.idc import AtMost, Early, absolute, conv_l1, conv_squared_error, idc, learning_rate, squared
+from infodistill.methods.dm import squared
+from infodistill.methods.idc import AtMost, Early, absolute, conv_l1, conv_squared_error, idc, learning_rate
 from infodistill.nets.convnet import convnet
 from infodistill.objective import measure
 from infodistill.samplers import Cyclic

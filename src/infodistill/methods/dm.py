@@ -8,6 +8,7 @@ augmentation per class.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -34,18 +35,24 @@ def class_means(feature: Float[Tensor, "n d"], y: Int[Tensor, " n"], classes: in
     return (member / member.sum(0).clamp_min(1)).T @ feature
 
 
+def squared(a: Float[Tensor, "*shape"], b: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
+    """Sum of squared differences, over everything."""
+    return (a - b).square().sum()
+
+
 @dataclass(frozen=True)
 class MeanFeature:
-    """Squared distance between class means of penultimate features, summed over features and classes."""
+    """Distance between class means of penultimate features, by default squared: summed over features and classes."""
 
     looks: Looks
+    distance: Callable[[Tensor, Tensor], Tensor] = squared
     additive: ClassVar[bool] = True
 
     def __call__(self, syn: Batch, real: Batch) -> Tensor:
         look, classes = self.looks.look(syn, real), syn.target.shape[1]
         s = class_means(look.syn()[0], syn.y, classes)
         t = class_means(look.real()[0], real.y, classes)
-        return (s - t).square().sum()
+        return self.distance(s, t)
 
 
 def dm(

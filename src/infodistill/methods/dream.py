@@ -10,36 +10,20 @@ clustering. The set starts from images chosen the same way. DREAM+ (arXiv:2310.1
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, cast
+from dataclasses import replace
+from typing import Any, cast
 
 from torch import Tensor
 
 from infodistill.compute import Policy
 from infodistill.distillation import Distillation
 from infodistill.initial import Initialise, Mosaic, Stored
-from infodistill.looks import Looks
-from infodistill.methods.dm import class_means
-from infodistill.methods.idc import AtMost, idc, squared
+from infodistill.methods.dm import MeanFeature, squared
+from infodistill.methods.idc import AtMost, idc
 from infodistill.real import RealData
 from infodistill.samplers.medoids import Clustering, FeatureMedoids, Medoids
-from infodistill.types import Batch, NetFactory
+from infodistill.types import NetFactory
 from infodistill.weights import Weighted
-
-
-@dataclass(frozen=True)
-class FeatureMeans:
-    """Distance between the class means of the last stage, all classes at once; with `squared`, DM's term."""
-
-    looks: Looks
-    distance: Callable[[Tensor, Tensor], Tensor] = squared
-    additive: ClassVar[bool] = True
-
-    def __call__(self, syn: Batch, real: Batch) -> Tensor:
-        look, classes = self.looks.look(syn, real), syn.target.shape[1]
-        s = class_means(look.syn()[0], syn.y, classes)
-        t = class_means(look.real()[0], real.y, classes)
-        return self.distance(s, t)
 
 
 def dream(
@@ -88,5 +72,5 @@ def dream(
     )  # fmt: skip
     looks, terms = cast(AtMost, job.terms["match"].term).looks, dict(job.terms)
     if features:
-        terms["features"] = Weighted(features, FeatureMeans(looks, feature_distance))
+        terms["features"] = Weighted(features, MeanFeature(looks, feature_distance))
     return replace(job, terms=terms, sampler=Medoids(looks.nets, interval, clustering))

@@ -27,6 +27,7 @@ from infodistill.gradients import Gradients
 from infodistill.initial import Initialise, Mosaic, Stored
 from infodistill.looks import Looks
 from infodistill.methods.dc import GradientMatching
+from infodistill.methods.dm import squared
 from infodistill.real import RealData
 from infodistill.samplers import Cyclic, Sampler
 from infodistill.seeding import stream
@@ -40,11 +41,6 @@ from infodistill.weights import Weighted
 
 CUTMIX = CutMix()
 """The published mixing of the networks' training: half of the batches, beta 1."""
-
-
-def squared(a: Float[Tensor, "*shape"], b: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
-    """Sum of squared differences, over everything."""
-    return (a - b).square().sum()
 
 
 def absolute(a: Float[Tensor, "*shape"], b: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
