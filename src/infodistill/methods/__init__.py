@@ -20,6 +20,7 @@ from infodistill.methods.ld import ld
 from infodistill.methods.ld_ridge import ld_ridge
 from infodistill.methods.mtt import mtt
 from infodistill.methods.ncfm import ncfm
+from infodistill.methods.nearest import nearest
 from infodistill.methods.pdd import pdd
 from infodistill.methods.rtp import rtp
 from infodistill.methods.seqmatch import seqmatch
@@ -44,6 +45,7 @@ __all__ = [
     "ld_ridge",
     "mtt",
     "ncfm",
+    "nearest",
     "pdd",
     "rtp",
     "selection",

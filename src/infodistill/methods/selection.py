@@ -73,7 +73,7 @@ def random(real: RealData, ipc: int, *, seed: int = 0, **meta: Any) -> Distilled
     Raises:
         ValueError: a class has fewer than `ipc` images.
     """
-    return _subset(real, real.sample(seed, ipc), method="random", seed=seed, **meta)
+    return chosen(real, real.sample(seed, ipc), method="random", seed=seed, **meta)
 
 
 def herding(real: RealData, view: View, ipc: int, **meta: Any) -> Distilled:
@@ -86,12 +86,19 @@ def k_centre(real: RealData, view: View, ipc: int, **meta: Any) -> Distilled:
     return _selected(real, view, ipc, k_centre_order, method="k-centre", **meta)
 
 
+def chosen(real: RealData, rows: Tensor, **meta: Any) -> Distilled:
+    """The real images `rows` (n,) as an artefact with hard labels."""
+    batch = real.rows(rows)
+    facts = {"data": real.name, "fingerprint": real.fingerprint, **meta}
+    return Distilled(batch.x.cpu(), batch.y.cpu(), real.space, real.class_names, meta=facts)
+
+
 def _selected(real: RealData, view: View, ipc: int, choose: Choose, **meta: Any) -> Distilled:
     if ipc < 1 or ipc > int(real.counts.min()):
         smallest = int(real.counts.min())
         raise ValueError(f"ipc must lie in 1..{smallest} (the images of the smallest class), got {ipc}")
     pick = partial(_pick, real, view, choose, ipc)
-    return _subset(real, torch.cat([pick(rows) for rows in real.class_rows]), **meta)
+    return chosen(real, torch.cat([pick(rows) for rows in real.class_rows]), **meta)
 
 
 @torch.no_grad()
@@ -99,12 +106,6 @@ def _pick(real: RealData, view: View, choose: Choose, ipc: int, rows: Tensor) ->
     pieces = [real.rows(index) for index in rows.split(1024)]
     features = torch.cat([view.features(piece.x, piece.space)[0] for piece in pieces])
     return rows[choose(features, ipc)]
-
-
-def _subset(real: RealData, rows: Tensor, **meta: Any) -> Distilled:
-    batch = real.rows(rows)
-    facts = {"data": real.name, "fingerprint": real.fingerprint, **meta}
-    return Distilled(batch.x.cpu(), batch.y.cpu(), real.space, real.class_names, meta=facts)
 
 
 def _check(features: Tensor, k: int) -> None:
