@@ -25,7 +25,7 @@ def network() -> nn.Module:
     return build_seeded(lambda: nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)), stream(0, "net")).eval()
 
 
-def regression(module: nn.Module, stop: int | None = None):  # noqa: ANN201
+def regression(module: nn.Module, stop: int | None = None):
     def loss(step: int) -> Tensor:
         if step == stop:
             raise Interrupted
@@ -35,7 +35,7 @@ def regression(module: nn.Module, stop: int | None = None):  # noqa: ANN201
     return loss
 
 
-def validation(module: nn.Module):  # noqa: ANN201
+def validation(module: nn.Module):
     x = torch.randn(16, 3, generator=stream(2, "held out"))
     return lambda: float((module(x)[:, 0] - x.sum(1)).square().mean())
 
