@@ -22,9 +22,11 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from infodistill.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.diffusion.generative_fit import GenerativeFit, History, Saving
 from infodistill.progress import Tell
+from infodistill.state import find_parts
 
 Loss = Callable[[int], Tensor]
-"""loss(step) -> scalar of the module being trained. Every draw is keyed by the step, so that a step can be repeated."""
+"""loss(step) -> scalar of the module being trained. Every draw is keyed by the step, so that a step can be repeated.
+What is stateful in it (the memories of Minimax) is saved with the training."""
 
 
 def fit_generative(
@@ -48,14 +50,14 @@ def fit_generative(
         FloatingPointError: the loss or a weight is not finite; what was saved before is kept.
         ValueError: what was saved is the training of something else.
     """
-    run = _Run(module, hyper, validate, watch)
+    run = _Run(module, loss, hyper, validate, watch)
     with _training(module):
         if saving is not None and saving.path.exists():
             run.load(saving)
         begun = saved = time.monotonic()
         before = run.history.seconds
         while not run.over():
-            run.update(loss)
+            run.update()
             now = time.monotonic()
             run.history.seconds = before + now - begun
             if run.history.step % hyper.report == 0:
@@ -78,10 +80,12 @@ class _Run:
     def __init__(
         self,
         module: nn.Module,
+        loss: Loss,
         hyper: GenerativeFit,
         validate: Callable[[], float] | None,
         watch: Callable[[History], None] | None,
     ) -> None:
+        self.loss, self.remembering = loss, find_parts(loss)
         self.hyper, self.validate, self.watch = hyper, validate, watch
         self.names, self.parameters = zip(*_trained(module), strict=True)
         self.optimiser = torch.optim.AdamW(self.parameters, hyper.rate(0), hyper.betas, weight_decay=hyper.weight_decay)
@@ -91,13 +95,13 @@ class _Run:
         self.counted = 0
         self.history = History()
 
-    def update(self, loss: Loss) -> None:
+    def update(self) -> None:
         """One step of AdamW and of the average."""
         history, hyper = self.history, self.hyper
         self.optimiser.param_groups[0]["lr"] = hyper.rate(history.step)
         self.optimiser.zero_grad(set_to_none=True)
         with self._precision():
-            value = loss(history.step)
+            value = self.loss(history.step)
         value.backward()
         nn.utils.clip_grad_norm_(self.parameters, hyper.clip)
         self.optimiser.step()
@@ -186,6 +190,7 @@ class _Run:
             "average": dict(zip(self.names, self.average, strict=True)),
             "best": None if self.best is self.average else dict(zip(self.names, self.best, strict=True)),
             "moments": moments,
+            "loss": {name: part.state_dict() for name, part in self.remembering.items()},
         }
         save_checkpoint(saving.path, state)
 
@@ -205,6 +210,8 @@ class _Run:
             self.optimiser.state[value] = {
                 key: moment.to(value.device) if moment.dim() else moment for key, moment in moments.items()
             }
+        for name, part in self.remembering.items():
+            part.load_state_dict(state["loss"][name])
 
 
 def _trained(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
