@@ -1,0 +1,145 @@
+"""From a network's own language to the contract: noise, velocity or clean image, as a denoiser in x = x0 + sigma noise.
+
+A variance-preserving network is fed z = sqrt(abar) x0 + sqrt(1 - abar) eps at a place t of its table of abar. With
+abar = 1 / (1 + sigma^2), z = x / sqrt(1 + sigma^2), and what it predicts gives the clean image exactly:
+
+    eps:                                              x0 = x - sigma eps
+    v = sqrt(abar) eps - sqrt(1 - abar) x0:           x0 = x / (1 + sigma^2) - sigma v / sqrt(1 + sigma^2)
+    x0 itself.
+
+So at equal predictions the three agree to rounding; what differs is how a network's error grows: sigma times that of
+eps, sigma / sqrt(1 + sigma^2) < 1 times that of v. (Ho et al., NeurIPS 2020; Salimans & Ho, ICLR 2022.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from infodistill.diffusion.contract import UNCONDITIONAL, Prediction
+from infodistill.diffusion.schedules import level_of, sigmas_of
+
+Call = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""call(z (n, c, h, w), t (n,) places in the table, ids (n,)) -> (n, c, h, w); (n, 2 c, h, w) with a learned range."""
+
+Clean = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""clean(x (n, c, h, w), sigma (n, 1, 1, 1), predicted (n, c, h, w)) -> x0 (n, c, h, w)."""
+
+REACH = 1.5
+"""A sigma may leave the table by this factor at either end and is treated as the end; further off it is refused."""
+
+EXACT = 1e-3
+"""A place this near to an entry of the table is that entry: rounding of sigma must not move the time off the grid."""
+
+
+def from_noise(x: Tensor, sigma: Tensor, predicted: Tensor) -> Tensor:
+    """x0 = x - sigma eps."""
+    return x - sigma * predicted
+
+
+def from_velocity(x: Tensor, sigma: Tensor, predicted: Tensor) -> Tensor:
+    """x0 = (x - sigma sqrt(1 + sigma^2) v) / (1 + sigma^2)."""
+    return (x - sigma * (1 + sigma.square()).sqrt() * predicted) / (1 + sigma.square())
+
+
+def from_clean(x: Tensor, sigma: Tensor, predicted: Tensor) -> Tensor:
+    """The network predicts the clean image."""
+    del x, sigma
+    return predicted
+
+
+PREDICTIONS: Mapping[str, Clean] = {"epsilon": from_noise, "v_prediction": from_velocity, "sample": from_clean}
+"""What a network predicts, by the name a scheduler's configuration gives it."""
+
+
+def noise_of(x: Tensor, sigma: Tensor, x0: Tensor) -> Tensor:
+    """Eps = (x - x0) / sigma, what `from_noise` undoes; a training's target."""
+    return (x - x0) / sigma
+
+
+def velocity_of(x: Tensor, sigma: Tensor, x0: Tensor) -> Tensor:
+    """V = (x - (1 + sigma^2) x0) / (sigma sqrt(1 + sigma^2)), what `from_velocity` undoes; a training's target."""
+    return (x - (1 + sigma.square()) * x0) / (sigma * (1 + sigma.square()).sqrt())
+
+
+def clean_of(x: Tensor, sigma: Tensor, x0: Tensor) -> Tensor:
+    """The clean image itself."""
+    del x, sigma
+    return x0
+
+
+TARGETS: Mapping[str, Clean] = {"epsilon": noise_of, "v_prediction": velocity_of, "sample": clean_of}
+"""target(x, sigma (n, 1, 1, 1), x0): what a network of that prediction should have said."""
+
+
+def between(place: Tensor) -> Tensor:
+    """For networks that read time as a number: the place itself, log-linear in sigma between entries of the table."""
+    nearest = place.round()
+    return torch.where((place - nearest).abs() < EXACT, nearest, place).float()
+
+
+def nearest(place: Tensor) -> Tensor:
+    """For networks that look time up: the nearest entry of the table."""
+    return place.round().long()
+
+
+@dataclass(frozen=True)
+class Denoiser:
+    """A network as the contract's `Denoise`.
+
+    Attributes:
+        call: the network.
+        alphas_bar: (T,) its table, falling; float64.
+        clean: what turns its prediction into x0.
+        ids: its class id for every class of the data, in the data's order.
+        null: its id of no class; None where it has none.
+        place: `between` or `nearest`.
+
+    Called with a learned range (2 c channels), the second half v in [-1, 1] becomes the spread (v + 1) / 2.
+
+    Raises:
+        ValueError: on a call: a sigma further than `REACH` off the table, a class that is not there, UNCONDITIONAL
+            without a null class, or a network that answers with another number of channels.
+    """
+
+    call: Call
+    alphas_bar: Tensor
+    clean: Clean
+    ids: tuple[int, ...]
+    null: int | None = None
+    place: Callable[[Tensor], Tensor] = between
+
+    def __call__(self, x: Tensor, sigma: Tensor, y: Tensor) -> Prediction:
+        self._check(sigma, y)
+        wide = sigma.double().view(-1, 1, 1, 1)
+        z = x * (1 + wide.square()).rsqrt().to(x)
+        told = self.call(z, self.place(level_of(sigma, self.alphas_bar)), self._own_ids(y))
+        channels = x.shape[1]
+        if told.shape[1] not in (channels, 2 * channels):
+            raise ValueError(
+                f"the network answers {told.shape[1]} channels to {channels}, wanted as many or twice that"
+            )
+        predicted, v = told[:, :channels], told[:, channels:]
+        x0 = self.clean(x, wide.to(x), predicted)
+        return Prediction(x0, (v + 1) / 2 if v.shape[1] else None)
+
+    def _own_ids(self, y: Tensor) -> Tensor:
+        # The null id, if any, is the last entry, so that UNCONDITIONAL = -1 finds it.
+        table = self.ids if self.null is None else (*self.ids, self.null)
+        return torch.tensor(table, dtype=torch.int64, device=y.device)[y]
+
+    def _check(self, sigma: Tensor, y: Tensor) -> None:
+        low, high = sigmas_of(self.alphas_bar[[0, -1]].double()).tolist()
+        ends = torch.stack([sigma.min(), sigma.max(), y.min().to(sigma), y.max().to(sigma)])
+        first, last, least, most = ends.tolist()  # one transfer from an accelerator, not four
+        if not (low / REACH <= first and last <= high * REACH):
+            raise ValueError(f"the network knows sigma {low:.3g} to {high:.3g}, got {first:.3g} to {last:.3g}")
+        if least < UNCONDITIONAL or most >= len(self.ids):
+            raise ValueError(f"classes count 0..{len(self.ids) - 1}, got {least:g}..{most:g}")
+        if self.null is None and least == UNCONDITIONAL:
+            raise ValueError(
+                "this model has no null class: it cannot be asked for no class (weight 1 does not need it)"
+            )
