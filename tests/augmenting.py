@@ -13,6 +13,7 @@ BY_NAME = [
     "per-image:diffaug:color_crop_scale_rotate",
     "dc:crop_scale_rotate",
     "dc:crop_noise",
+    "imagenet:crop_flip_jitter_lighting",
     "shift1",
     "none",
 ]

@@ -72,7 +72,9 @@ def evaluated(
     factories = {name: nets.by_name(name) for name in names}
     recipe = dict(distilled.meta.get("recipe", {}))
     known = str(recipe.get("dataset", "any"))
-    chosen = protocol and protocol_for(protocol, str(distilled.meta.get("data", "")) if known == "any" else known)
+    name = str(distilled.meta.get("data", "")) if known == "any" else known
+    size = {"ipc": distilled.stored_ipc, "classes": distilled.num_classes}
+    chosen = protocol and protocol_for(protocol, name, **size)
     real = data_of(distilled, data, say)
     jobs.spare_threads(
         max(3 * min(256, len(distilled)) * jobs.forward_flops(n, distilled.shape, real.num_classes) for n in names)

@@ -97,14 +97,13 @@ def protocol_of(distilled: Distilled, real: RealData) -> EvaluationProtocol:
     stored = distilled.meta.get("protocol", "dsa")
     if isinstance(stored, Mapping):
         return EvaluationProtocol.from_dict(stored)
-    return protocol_for(str(stored), str(distilled.meta.get("data", real.name)))
+    name, classes = str(distilled.meta.get("data", real.name)), distilled.num_classes
+    return protocol_for(str(stored), name, ipc=distilled.stored_ipc, classes=classes)
 
 
 def _under(distilled: Distilled, protocol: EvaluationProtocol, real: RealData) -> Distilled:
-    """The set with its plan where the protocol is its own; under another it is trained on as a whole, like real images.
-
-    A replayed plan would give the same number whatever protocol it is printed under.
-    """
+    """The set with its plan where the protocol is its own; under another it is one whole, like real images."""
+    # A replayed plan would give the same number whatever protocol it is printed under.
     foreign = "protocol" in distilled.meta and protocol.name != protocol_of(distilled, real).name
     return replace(distilled, plan=(ALL_ROWS,)) if foreign else distilled
 
@@ -216,16 +215,16 @@ def _distilled(job: _Job, sets: Sequence[Distilled], what: str) -> Score:
 def _random(job: _Job, ipc: int, subsets: int) -> Score:
     def train(number: int) -> float:
         batch = job.real.rows(job.real.sample(key(number, "evaluate.random"), ipc))
-        hyper = job.protocol.fit(rows=len(batch))
-        return _train_and_test(job, [(batch, hyper)], job.real.space, number, f"random {ipc}/class")
+        trainings = [(batch, job.protocol.fit(rows=len(batch)))]
+        return _train_and_test(job, trainings, job.real.space, number, f"random {ipc}/class")
 
     return Score(job.references.complete(job.key(f"random-{ipc}"), subsets, train), subsets)
 
 
 def _full(job: _Job, count: int) -> Score:
     def train(number: int) -> float:
-        hyper = job.protocol.fit(job.protocol.full_epochs)
-        return _train_and_test(job, [(job.real, hyper)], job.real.space, number, "full data")
+        trainings = [(job.real, job.protocol.fit(job.protocol.full_epochs))]
+        return _train_and_test(job, trainings, job.real.space, number, "full data")
 
     return Score(job.references.complete(job.key("full"), count, train))
 

@@ -43,7 +43,8 @@ other work filled both cores, 155 s on two."""
 
 def protocol(recipe: Recipe, real: RealData, name: str | None = None) -> EvaluationProtocol:
     """The evaluation protocol as it applies to this data."""
-    found = protocol_for(name or recipe.protocol, recipe.data_name(real.name))
+    size = {"ipc": recipe.ipc, "classes": real.num_classes}
+    found = protocol_for(name or recipe.protocol, recipe.data_name(real.name), **size)
     return replace(found, updates=recipe.updates) if isinstance(recipe, Regression) and found.updates else found
 
 

@@ -10,6 +10,7 @@ import re
 from dataclasses import replace
 
 from infodistill.augment import DSA_STRATEGY
+from infodistill.imagenet_hard import IMAGENET_HARD, imagenet_hard
 from infodistill.protocol import EvaluationProtocol, phases
 
 NOT_FLIPPABLE = ("mnist", "svhn", "digit")
@@ -160,6 +161,7 @@ PROTOCOLS: dict[str, EvaluationProtocol] = {
         "without cutout, CutMix; no flip for digits. The paper reports the best checkpoint on test data, this the "
         "last. 50 epochs of full data: ours.",
     ),
+    IMAGENET_HARD.name: IMAGENET_HARD,
 }
 
 
@@ -173,15 +175,19 @@ def flippable(data: str) -> bool:
     return "fashion" in name or not any(part in name for part in NOT_FLIPPABLE)
 
 
-def protocol_for(name: str, data: str = "") -> EvaluationProtocol:
+def protocol_for(
+    name: str, data: str = "", *, ipc: int | None = None, classes: int | None = None
+) -> EvaluationProtocol:
     """A protocol as it applies to a data set: DSA without flips on digits, DC's own augmentation on MNIST.
+
+    The images per class and the classes of the set decide the epochs of `imagenet-hard`, and nothing else.
 
     Raises:
         ValueError: no protocol of that name.
     """
     if name not in PROTOCOLS:
         raise ValueError(f"unknown protocol '{name}', known: {', '.join(PROTOCOLS)}")
-    protocol = PROTOCOLS[name]
+    protocol = imagenet_hard(ipc, classes) if name == IMAGENET_HARD.name else PROTOCOLS[name]
     if name == "dc" and _last_part(data) == "mnist":
         return replace(protocol, epochs=1000, augment="dc:crop_scale_rotate")
     if name in ("idc", "pdd") and _last_part(data) == "mnist":

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from infodistill.augment import in_pixels
 from infodistill.augment.mixing import Mix
 from infodistill.compute import Policy, View, backward
 from infodistill.descent import Descend, Loss, Optimiser, cross_entropy_rows, plain_step, sgd
@@ -152,8 +153,9 @@ def _inputs(
     x = convert(rows.x.detach().to(like.device, like.dtype), rows.space, space)
     target = rows.target.detach().to(like.device, like.dtype)
     if hyper.augment is not None:
-        record = hyper.augment.draw(generator, len(x), tuple(x.shape[1:]))
-        x = hyper.augment.apply(x, record, torch.arange(len(x)))
+        augment = in_pixels(hyper.augment, space or rows.space)
+        record = augment.draw(generator, len(x), tuple(x.shape[1:]))
+        x = augment.apply(x, record, torch.arange(len(x)))
     if hyper.mix is not None:
         x, target = hyper.mix(x, target, generator)
     return x.detach(), target

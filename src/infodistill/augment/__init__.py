@@ -4,7 +4,8 @@
     record = augment.draw(generator, rows=10, shape=(3, 32, 32))  # one row per class
     syn, real = augment.apply(syn, record, y_syn), augment.apply(real, record, y_real)
 
-Records are CPU float tensors of fixed shape that hold every parameter. Values are transformed in the space they are in.
+Records are CPU float tensors of fixed shape that hold every parameter. Values are transformed in the space they are in;
+the training of a network shows `imagenet` pixels (`in_pixels`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from infodistill.augment.classic import DC_OPERATIONS, DCAugment, Identity, Shift
+from infodistill.augment.photographs import STEPS, Photographs, in_pixels
 from infodistill.augment.siamese import DSA_STRATEGY, OPERATIONS, PUBLISHED, Limits, PerImage, Siamese
 from infodistill.types import Augment
 
@@ -67,12 +69,26 @@ def dc_augment(strategy: str = "crop_scale_rotate") -> DCAugment:
     return DCAugment(_words(strategy, DC_OPERATIONS))
 
 
+def photographs(strategy: str = "crop_flip_jitter_lighting") -> Photographs:
+    """What networks on photographs are trained with: resized crop, flip, colour jitter, PCA lighting, if listed."""
+    words = _words(strategy, STEPS)
+    return Photographs(tuple(step for step in STEPS if step in words))
+
+
 def per_image(augment: Augment) -> Augment:
     """The form for training networks; augmentations without one are per image as they are."""
     return PerImage(augment) if isinstance(augment, Siamese) else augment
 
 
-NAMES = ("none", "shift<pixels>", "<strategy>", "diffaug:<strategy>", "dc:<strategy>", "per-image:<any of these>")
+NAMES = (
+    "none",
+    "shift<pixels>",
+    "<strategy>",
+    "diffaug:<strategy>",
+    "dc:<strategy>",
+    "imagenet:<strategy>",
+    "per-image:<any of these>",
+)
 """What `by_name` reads; a strategy is a list such as color_crop_cutout_flip_scale_rotate."""
 
 
@@ -99,6 +115,7 @@ def _per_image_by_name(name: str) -> Augment:
 _DIALECTS: dict[str, Callable[[str], Augment]] = {
     "diffaug": diffaug,
     "dc": dc_augment,
+    "imagenet": photographs,
     "per-image": _per_image_by_name,
 }
 
@@ -118,6 +135,7 @@ __all__ = [
     "NAMES",
     "Limits",
     "PerImage",
+    "Photographs",
     "Siamese",
     "by_name",
     "dc_augment",
@@ -126,6 +144,8 @@ __all__ = [
     "dsa",
     "dsa_per_image",
     "identity",
+    "in_pixels",
     "per_image",
+    "photographs",
     "shift",
 ]

@@ -54,7 +54,7 @@ class CutMix:
     The kept share is lam ~ Beta(beta, beta), the box's middle uniform; clipped at the border, its own area counts.
 
     Args:
-        probability: of mixing a batch; 0.5 in IDC and NCFM.
+        probability: of mixing a batch; 0.5 in IDC and NCFM, 1 for ImageNet.
         beta: parameter of the Beta distribution; 1 (uniform) in both.
 
     Raises:
@@ -88,5 +88,5 @@ def no_mix(x: Tensor, target: Tensor, generator: Generator) -> tuple[Tensor, Ten
     return x, target
 
 
-MIXES: dict[str, Mix] = {"none": no_mix, "cutmix": CutMix()}
+MIXES: dict[str, Mix] = {"none": no_mix, "cutmix": CutMix(), "cutmix-always": CutMix(probability=1.0)}
 """The mixings a protocol can name."""

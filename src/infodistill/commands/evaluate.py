@@ -17,7 +17,8 @@ def evaluate(
     protocol: Annotated[
         str | None,
         typer.Option(
-            help="quick, dc, dsa, cafe, idc, pdd, ncfm, mim4dd, mtt, seqmatch, dd, ld, frepo, rtp.  [default: DIR's]"
+            help="quick, imagenet-hard, dc, dsa, cafe, idc, pdd, ncfm, mim4dd, mtt, seqmatch, dd, ld, frepo, rtp.  "
+            "[default: DIR's]"
         ),
     ] = None,
     net: Annotated[list[str] | None, typer.Option(help="Networks to train.  [default: the artefact's]")] = None,
