@@ -24,6 +24,9 @@ from infodistill.diffusion.routes import Pull, Route, exact, surrogate
 from infodistill.diffusion.rules import Rule, Step, bayes, noise_units, normalised
 from infodistill.types import Batch, Term, ValueSpace
 
+ROUNDING = 1e-6
+"""Sigmas of a sampler are rounded to float32: one on the edge of a window is inside by this much, relatively."""
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -128,7 +131,7 @@ def guide(
 
     def guided(x: Tensor, sigma: Tensor, y: Tensor) -> Prediction:
         level = float(sigma[0])
-        if not window[0] <= level <= window[1]:
+        if not window[0] * (1 - ROUNDING) <= level <= window[1] * (1 + ROUNDING):
             return denoise(x, sigma, y)
         told, pull = passing(denoise, x, sigma, y)
         step = Step(x.detach(), level, y)
@@ -153,7 +156,7 @@ def _uphill(seen: Seen, term: Term, x: Tensor, noise: Tensor | None) -> Tensor:
         cost = term(batch, batch.detach() if seen.real is None else seen.real)
         if not cost.requires_grad:
             return torch.zeros_like(x)
-        return -torch.autograd.grad(cost, leaf)[0]
+        return -torch.autograd.grad(cost, leaf, materialize_grads=True)[0]
 
 
 def _clipped(move: Tensor, step: Step, clip: float | None) -> Tensor:

@@ -25,7 +25,7 @@ def exact(denoise: Denoise, x: Tensor, sigma: Tensor, y: Tensor) -> tuple[Predic
     def pull(gradient: Tensor) -> Tensor:
         if not told.x0.requires_grad:  # a model that ignores its input
             return torch.zeros_like(x)
-        return torch.autograd.grad(told.x0, leaf, gradient, retain_graph=True)[0]
+        return torch.autograd.grad(told.x0, leaf, gradient, retain_graph=True, materialize_grads=True)[0]
 
     spread = None if told.spread is None else told.spread.detach()
     return Prediction(told.x0.detach(), spread), pull
