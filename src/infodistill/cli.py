@@ -9,6 +9,7 @@ from infodistill.commands.distill import distill
 from infodistill.commands.doctor import doctor
 from infodistill.commands.evaluate import evaluate
 from infodistill.commands.experts import experts
+from infodistill.commands.generator import generator
 from infodistill.commands.measure import measure
 from infodistill.commands.report import report
 from infodistill.commands.reproduce import reproduce
@@ -25,6 +26,7 @@ app = typer.Typer(
 
 for command in (demo, distill, evaluate, measure, teachers, experts, reproduce, report, doctor):
     app.command()(command)
+app.add_typer(generator, name="generator")
 
 
 def main() -> None:

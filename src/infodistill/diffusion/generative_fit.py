@@ -21,6 +21,9 @@ def cosine(done: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
 
+SCHEDULES: Mapping[str, Callable[[float], float]] = {"constant": constant, "cosine": cosine}
+
+
 @dataclass(frozen=True)
 class GenerativeFit:
     """Hyper-parameters of one generative training; the rate of step k is lr min(1, (k+1)/warmup) schedule(k/K).
@@ -75,6 +78,19 @@ class GenerativeFit:
         names = ("lr", "warmup", "weight_decay", "clip", "ema", "validate_every", "patience", "precision", "report")
         named = {name: getattr(self, name) for name in names}
         return {**named, "betas": list(self.betas), "schedule": getattr(self.schedule, "__name__", "")}
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able and whole; `from_dict` is the inverse."""
+        return {"steps": self.steps, "minutes": self.minutes, **self.facts()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> GenerativeFit:
+        """Raises ValueError for a schedule that has no name here."""
+        told: dict[str, Any] = dict(values)
+        if told["schedule"] not in SCHEDULES:
+            raise ValueError(f"schedule is one of {', '.join(SCHEDULES)}, got {told['schedule']!r}")
+        told |= {"schedule": SCHEDULES[told["schedule"]], "betas": tuple(told["betas"])}
+        return cls(**told)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,176 @@
+"""What a generator is trained with: networks, losses and loops, with defaults by the size of the images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from infodistill.diffusion.autoencoder import autoencoder_config, latent_shape
+from infodistill.diffusion.autoencoder_training import AutoencoderFit
+from infodistill.diffusion.denoiser_training import DenoiserFit
+from infodistill.diffusion.generative_fit import GenerativeFit
+from infodistill.diffusion.networks import KINDS, default_config
+from infodistill.real import RealData
+
+PIXEL_SIDE = 32
+"""Images of at most this side are denoised as pixels, larger ones as latents, unless told otherwise."""
+
+AUTOENCODER_SHARE = 0.35
+"""Of a budget in minutes, when there is an autoencoder to train first."""
+
+VALIDATIONS = 20
+"""Of one training, evenly spaced."""
+
+
+@dataclass(frozen=True)
+class GeneratorPlan:
+    """Everything that determines a generator besides the data. `autoencoder` and `encoding` come both or neither.
+
+    Attributes:
+        network: the record of the denoiser, see `networks.build`.
+        denoising: how it is trained.
+        autoencoder: the record of the autoencoder, see `autoencoder.build_autoencoder`; None for pixels.
+        encoding: how that is trained.
+    """
+
+    network: Mapping[str, Any]
+    denoising: DenoiserFit
+    autoencoder: Mapping[str, Any] | None = None
+    encoding: AutoencoderFit | None = None
+
+    @property
+    def name(self) -> str:
+        """`pixels` or `latents`, and the kind of network: how a cache tells generators of one data set apart."""
+        return f"{'pixels' if self.autoencoder is None else 'latents'}-{self.network['kind']}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able; `from_dict` is the inverse."""
+        encoding = None if self.encoding is None else {**asdict(self.encoding), "fit": self.encoding.fit.as_dict()}
+        return {
+            "network": dict(self.network),
+            "denoising": {**asdict(self.denoising), "fit": self.denoising.fit.as_dict()},
+            "autoencoder": None if self.autoencoder is None else dict(self.autoencoder),
+            "encoding": encoding,
+        }
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> GeneratorPlan:
+        """Rebuild a stored plan."""
+        denoising, encoding = _looped(told["denoising"]), told["encoding"]
+        fit = None if encoding is None else AutoencoderFit(**_looped(encoding))
+        return cls(told["network"], DenoiserFit(**denoising), told["autoencoder"], fit)
+
+    def within(self, minutes: float, step_seconds: Mapping[str, float], *, steps: bool) -> GeneratorPlan:
+        """The plan for a budget: as many steps as fit at these speeds (unless `steps` are given), and a hard stop."""
+        share = AUTOENCODER_SHARE if self.encoding is not None else 0.0
+        denoising = _within(self.denoising.fit, (1 - share) * minutes, step_seconds.get("denoiser", 1.0), steps=steps)
+        plan = replace(self, denoising=replace(self.denoising, fit=denoising))
+        if self.encoding is None:
+            return plan
+        encoding = _within(self.encoding.fit, share * minutes, step_seconds.get("autoencoder", 1.0), steps=steps)
+        return replace(plan, encoding=replace(self.encoding, fit=encoding))
+
+
+def planned(
+    real: RealData,
+    *,
+    kind: str | None = None,
+    latent: bool | None = None,
+    settings: Mapping[str, Any] | None = None,
+    precision: str = "float32",
+    seed: int = 0,
+) -> GeneratorPlan:
+    """The plan for some data: the defaults of its image size, changed by `settings`.
+
+    Settings are fields of `DenoiserFit` and `GenerativeFit` by name (batch, drop, steps, lr, ema, ...), those of the
+    denoising network behind `network.` and those of the autoencoder (its record's, its loss's and its loop's) behind
+    `autoencoder.`.
+
+    Raises:
+        ValueError: an unknown setting or kind, or images that no network fits.
+    """
+    asked = dict(settings or {})
+    if kind is not None and kind not in KINDS:
+        raise ValueError(f"a network's kind is one of {', '.join(KINDS)}, got {kind!r}")
+    latent = max(real.shape[1:]) > PIXEL_SIDE if latent is None else latent
+    of_network, of_autoencoder = _taken(asked, "network."), _taken(asked, "autoencoder.")
+    if of_autoencoder and not latent:
+        raise ValueError(f"autoencoder.{next(iter(of_autoencoder))} was set, but pixels have no autoencoder: --latent")
+    autoencoder = encoding = None
+    if latent:
+        autoencoder, encoding = _encoding(real, of_autoencoder, precision, seed)
+    shape = real.shape if autoencoder is None else latent_shape(autoencoder)
+    network = {**_network(shape, real.num_classes, kind), **of_network}
+    small = network["kind"] == "mlp"
+    usual = {"steps": 2500, "lr": 1e-3, "batch": 128} if small else {"steps": 10_000, "lr": 5e-4, "batch": 64}
+    fit, rest = _fit({**usual, "precision": precision, **asked})
+    return GeneratorPlan(network, _made(DenoiserFit, {"fit": fit, "seed": seed, **rest}), autoencoder, encoding)
+
+
+def _looped(told: Mapping[str, Any]) -> dict[str, Any]:
+    return {**told, "fit": GenerativeFit.from_dict(told["fit"])}
+
+
+def _network(shape: tuple[int, int, int], classes: int, kind: str | None) -> dict[str, Any]:
+    """The default record, or that of the kind asked for."""
+    if kind is None:
+        return default_config(shape, classes)
+    asked: dict[str, Any] = {"kind": kind, "shape": list(shape), "classes": classes}
+    if kind != "dit":
+        return asked
+    patch = next((p for p in range(1, shape[1] + 1) if shape[1] % p == 0 and (shape[1] // p) ** 2 <= 64), shape[1])
+    return {**asked, "patch": patch}
+
+
+def _encoding(
+    real: RealData, asked: Mapping[str, Any], precision: str, seed: int
+) -> tuple[dict[str, Any], AutoencoderFit]:
+    sizes = {name: value for name, value in asked.items() if name in ("latents", "width")}
+    rest = {name: value for name, value in asked.items() if name not in sizes}
+    fit, others = _fit({"steps": 3000, "lr": 1e-3, "batch": 64, "precision": precision, **rest})
+    return autoencoder_config(real.shape, **sizes), _made(AutoencoderFit, {"fit": fit, "seed": seed, **others})
+
+
+def _fit(asked: Mapping[str, Any]) -> tuple[GenerativeFit, dict[str, Any]]:
+    """The loop's settings, with the defaults that follow from the number of steps, and what is left over."""
+    known = {field.name for field in fields(GenerativeFit)}
+    mine = {name: value for name, value in asked.items() if name in known}
+    rest = {name: value for name, value in asked.items() if name not in known}
+    steps = int(mine["steps"])
+    told = {**GenerativeFit(steps).as_dict(), **_paced(steps), **mine}
+    return GenerativeFit.from_dict(told), rest
+
+
+def _paced(steps: int) -> dict[str, Any]:
+    """What follows from the number of steps: a tenth of them is averaged over, a twentieth lies between validations."""
+    return {
+        "ema": round(min(max(1 - 10 / max(steps, 1), 0.9), 0.9999), 6),
+        "validate_every": max(steps // VALIDATIONS, 1),
+        "warmup": min(100, steps // 10),
+        "report": max(min(50, steps // 10), 1),
+    }
+
+
+def _within(fit: GenerativeFit, minutes: float, seconds: float, *, steps: bool) -> GenerativeFit:
+    if steps:
+        return replace(fit, minutes=minutes)
+    count = max(math.floor(0.85 * 60 * minutes / seconds), 20)  # validations and sample grids take the rest
+    before, now = _paced(fit.steps), _paced(count)
+    paced = {name: value for name, value in now.items() if getattr(fit, name) == before[name]}
+    return replace(fit, minutes=minutes, steps=count, **paced)
+
+
+def _taken(asked: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """Take the settings with this prefix out of `asked`."""
+    names = [name for name in asked if name.startswith(prefix)]
+    return {name.removeprefix(prefix): asked.pop(name) for name in names}
+
+
+def _made(record: Any, values: Mapping[str, Any]) -> Any:
+    known = {field.name for field in fields(record)}
+    if unknown := sorted(set(values) - known):
+        names = sorted((known | {field.name for field in fields(GenerativeFit)}) - {"fit"})
+        raise ValueError(f"unknown setting {unknown[0]!r}; known: {', '.join(names)}, network.*, autoencoder.*")
+    return record(**values)

@@ -1,0 +1,221 @@
+"""A generator of one's own data: autoencoder where latents are wanted, denoiser, and the folder they end up in.
+
+generator.json              what is trained on which data, how far it is, how it went
+*.checkpoint                the trainings, saved every minute; --resume continues them
+samples/step-*.png          what the averaged weights draw, after every validation
+loss.png                    training and validation losses of the denoiser
+the model                   weights and facts, see `store.save_model`; written last
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from infodistill.diffusion.adapters import PREDICTIONS, adapted
+from infodistill.diffusion.autoencoder import LatentCodec, build_autoencoder
+from infodistill.diffusion.autoencoder_training import fitted_codec, reconstruction_psnr, train_autoencoder
+from infodistill.diffusion.denoiser_training import Surroundings, train_denoiser
+from infodistill.diffusion.generative_fit import History, Saving
+from infodistill.diffusion.generator_plan import PIXEL_SIDE, GeneratorPlan, planned
+from infodistill.diffusion.model import Codec, DiffusionModel, Pixels
+from infodistill.diffusion.networks import build
+from infodistill.diffusion.sampling import Plan, distilled, sample
+from infodistill.diffusion.store import RECORD as MODEL
+from infodistill.diffusion.store import save_model
+from infodistill.diffusion.supply import held_out, supplied
+from infodistill.pictures import curves_png, grid_png
+from infodistill.progress import Tell
+from infodistill.real import RealData
+from infodistill.seeding import stream
+from infodistill.serialise import pretty_json, read_object, write_bytes
+
+RECORD = "generator.json"
+SHOWN_CLASSES, SHOWN_IMAGES, SHOWN_STEPS = 10, 8, 25
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of a generator in its folder."""
+
+    real: RealData
+    plan: GeneratorPlan
+    folder: Path
+    tell: Tell | None = None
+    save_every: float = 60.0
+
+    def run(self) -> Path:
+        """Train, or go on training, and write the model; the folder."""
+        self.check()
+        self.record("running")
+        train, held = held_out(self.real, self.plan.denoising.seed)
+        codec, told = self._codec(train, held)
+        module = build(self.plan.network, stream(self.plan.denoising.seed, "generator.network"))
+        module = module.to(self.real.device)
+        model = self.model(module, codec)
+        history = train_denoiser(
+            module, supplied(train, codec), supplied(held, codec), self.plan.denoising, self.real.num_classes,
+            self._around("denoiser", model),
+        )  # fmt: skip
+        told = {**told, "denoiser": asdict(history)}
+        facts = {
+            "origin": "infodistill generator train",
+            "licence": "as the data",
+            **self._facts(),
+            "trained": _short(told),
+        }
+        save_model(replace(model, facts={**model.facts, **facts}), self.folder)
+        self.record("done", told)
+        return self.folder
+
+    def model(self, module: nn.Module, codec: Codec) -> DiffusionModel:
+        """What is being trained, as something to sample from; it follows the weights of `module`."""
+        how = self.plan.denoising
+        names, predicts = self.real.class_names, PREDICTIONS[how.prediction]
+        return adapted(module, how.alphas_bar, names, predicts=predicts, codec=codec)
+
+    def check(self) -> None:
+        """Refuse a folder that holds something else.
+
+        Raises:
+            ValueError: it holds a generator of other data or of another plan.
+        """
+        if not (self.folder / RECORD).exists():
+            return
+        found = read_object(self.folder / RECORD)
+        if found["data"]["fingerprint"] != self.real.fingerprint:
+            raise ValueError(f"{self.folder} holds a generator of other data ({found['data']['name']})")
+        other = GeneratorPlan.from_dict(found["plan"])
+        if _lasting(other) != _lasting(self.plan):
+            raise ValueError(
+                f"{self.folder} holds a generator with other settings: resume with these, or choose another"
+            )
+
+    def record(self, status: str, told: Mapping[str, Any] | None = None) -> None:
+        """Write what is trained and how it went."""
+        write_bytes(
+            self.folder / RECORD,
+            pretty_json({"status": status, "plan": self.plan.as_dict(), **self._facts(), "training": told or {}}),
+        )
+
+    def _facts(self) -> dict[str, Any]:
+        real = self.real
+        data = {"name": real.name, "fingerprint": real.fingerprint, "images": len(real), "shape": list(real.shape)}
+        return {"data": {**data, "class_names": list(real.class_names)}}
+
+    def _codec(self, train: RealData, held: RealData) -> tuple[Codec, dict[str, Any]]:
+        """The codec, trained first where there is one to train, and how that went."""
+        if self.plan.autoencoder is None or self.plan.encoding is None:
+            return Pixels(), {}
+        vae = build_autoencoder(self.plan.autoencoder, stream(self.plan.encoding.seed, "generator.autoencoder"))
+        vae = vae.to(self.real.device)
+        pixels, judged = supplied(train, Pixels()), supplied(held, Pixels())
+        history = train_autoencoder(vae, pixels, judged, self.plan.encoding, self._around("autoencoder", None))
+        codec: LatentCodec = fitted_codec(vae.requires_grad_(False), pixels, self.real.shape)
+        told = {"psnr": reconstruction_psnr(codec, judged), "scale": codec.scale, "shift": codec.shift}
+        return codec, {"autoencoder": {**asdict(history), **told}}
+
+    def _around(self, what: str, model: DiffusionModel | None) -> Surroundings:
+        saving = Saving(self.folder / f"{what}.checkpoint", self._facts(), self.save_every)
+        return Surroundings(saving, self.tell, None if model is None else partial(self._watch, model), what)
+
+    def _watch(self, model: DiffusionModel, history: History) -> None:
+        """Draw samples and losses."""
+        plan = Plan(SHOWN_IMAGES, steps=SHOWN_STEPS, limit=1.5 if model.space is not None else None)
+        shown = list(sample(model, plan, classes=range(min(SHOWN_CLASSES, model.num_classes))))
+        grid = grid_png(distilled(shown, self.real, {}))
+        write_bytes(self.folder / "samples" / f"step-{history.step:06d}.png", grid)
+        curves = {"training": history.losses, "validation": history.validations}
+        lines = {name: ([p[0] for p in points], [p[1] for p in points]) for name, points in curves.items() if points}
+        write_bytes(self.folder / "loss.png", curves_png(lines, "mean squared error"))
+
+
+def train_generator(
+    real: RealData,
+    folder: Path,
+    plan: GeneratorPlan | None = None,
+    *,
+    device: torch.device | str = "cpu",
+    tell: Tell | None = None,
+) -> Path:
+    """Train a generator of `real` in `folder` (or continue the one there) and return the folder.
+
+    `plan` None takes the defaults for the data. `store.load_model` reads the folder.
+
+    Raises:
+        ValueError: the folder holds something else, or no network fits the images.
+        FloatingPointError: the training diverged; what was saved before is kept.
+    """
+    return Training(real.to(device), plan or planned(real), folder, tell).run()
+
+
+def cached_folder(real: RealData, plan: GeneratorPlan, cache: Path) -> Path:
+    """Where the generator of a plan is kept."""
+    return cache / "generators" / f"{real.fingerprint[:20]}-{plan.name}"
+
+
+def find_generator(real: RealData, cache: Path) -> Path | None:
+    """A finished generator of exactly these images in the cache; None if there is none.
+
+    Of several, the way that is the default for their size (pixels or latents) comes first, then the name decides.
+    """
+    first = "latents" if max(real.shape[1:]) > PIXEL_SIDE else "pixels"
+    found = [path for path in sorted((cache / "generators").glob(f"{real.fingerprint[:20]}-*")) if finished(path)]
+    found.sort(key=lambda path: f"-{first}-" not in path.name)
+    return found[0] if found else None
+
+
+def finished(folder: Path) -> bool:
+    """Whether the folder holds a generator whose training came to its end."""
+    return (folder / RECORD).exists() and read_object(folder / RECORD)["status"] == "done"
+
+
+def stored_plan(folder: Path) -> GeneratorPlan | None:
+    """The plan of the training in a folder; None if there is none."""
+    return GeneratorPlan.from_dict(read_object(folder / RECORD)["plan"]) if (folder / RECORD).exists() else None
+
+
+def described(folder: Path) -> dict[str, Any]:
+    """What a stored model is, JSON-able; `training` is None for one that was not trained here.
+
+    Raises:
+        FileNotFoundError: no model lies there.
+    """
+    if not (folder / MODEL).exists():
+        state = ": its training is not finished, continue it with --resume" if (folder / RECORD).exists() else ""
+        raise FileNotFoundError(f"'{folder}' holds no model{state}")
+    model = read_object(folder / MODEL)
+    ours = read_object(folder / RECORD) if (folder / RECORD).exists() else {}
+    facts: dict[str, Any] = model["facts"]
+    return {
+        "folder": str(folder),
+        "network": model["network"],
+        "denoises": f"{'latents' if model['latents'] else 'pixels'} {tuple(model['shape'])}",
+        "classes": ", ".join(model["classes"]),
+        "data": facts.get("data", {}).get("name"),
+        "licence": facts.get("licence"),
+        "training": _short(ours["training"]) if ours.get("training") else None,
+    }
+
+
+def _lasting(plan: GeneratorPlan) -> dict[str, Any]:
+    """The plan without the totals, which may be raised when a training continues."""
+    told = plan.as_dict()
+    for part in ("denoising", "encoding"):
+        if told[part] is not None:
+            told[part]["fit"] = {n: v for n, v in told[part]["fit"].items() if n not in ("steps", "minutes")}
+    return told
+
+
+def _short(told: Mapping[str, Any]) -> dict[str, Any]:
+    """The outcome of the trainings without their curves."""
+    return {
+        what: {name: value for name, value in history.items() if name not in ("losses", "validations")}
+        for what, history in told.items()
+    }
