@@ -14,6 +14,7 @@ from torch import nn
 from infodistill.diffusion.autoencoder import LatentCodec, autoencoder_config, build_autoencoder, latent_shape
 from infodistill.diffusion.networks import build, default_config, diffusers_class, module_call
 from infodistill.seeding import stream
+from pipelines import shaken
 
 pytest.importorskip("diffusers")
 
@@ -21,15 +22,6 @@ MLP = {"kind": "mlp", "shape": [1, 6, 5], "classes": 3, "width": 16, "depth": 2}
 DIT = {"kind": "dit", "shape": [2, 8, 8], "classes": 3, "patch": 2, "heads": 2, "head_width": 8, "depth": 2}
 UNET = {"kind": "unet", "shape": [2, 8, 4], "classes": 3, "channels": [8, 16]}
 EACH = pytest.mark.parametrize("config", [MLP, DIT, UNET], ids=["mlp", "dit", "unet"])
-
-
-def shaken(module: nn.Module, seed: int = 0) -> nn.Module:
-    """The network with every zero start moved: an untrained one answers 0 whatever it is asked."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for value in module.parameters():
-            value += 0.1 * torch.randn(value.shape, generator=generator)
-    return module
 
 
 def ask(

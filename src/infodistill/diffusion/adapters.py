@@ -13,13 +13,18 @@ eps, sigma / sqrt(1 + sigma^2) < 1 times that of v. (Ho et al., NeurIPS 2020; Sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from infodistill.diffusion.architecture import denoised_shape, null_id
 from infodistill.diffusion.contract import UNCONDITIONAL, Prediction
+from infodistill.diffusion.model import Codec, DiffusionModel, Pixels, signed_pixels
+from infodistill.diffusion.networks import module_call
 from infodistill.diffusion.schedules import level_of, sigmas_of
 
 Call = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -53,26 +58,6 @@ def from_clean(x: Tensor, sigma: Tensor, predicted: Tensor) -> Tensor:
 
 PREDICTIONS: Mapping[str, Clean] = {"epsilon": from_noise, "v_prediction": from_velocity, "sample": from_clean}
 """What a network predicts, by the name a scheduler's configuration gives it."""
-
-
-def noise_of(x: Tensor, sigma: Tensor, x0: Tensor) -> Tensor:
-    """Eps = (x - x0) / sigma, what `from_noise` undoes; a training's target."""
-    return (x - x0) / sigma
-
-
-def velocity_of(x: Tensor, sigma: Tensor, x0: Tensor) -> Tensor:
-    """V = (x - (1 + sigma^2) x0) / (sigma sqrt(1 + sigma^2)), what `from_velocity` undoes; a training's target."""
-    return (x - (1 + sigma.square()) * x0) / (sigma * (1 + sigma.square()).sqrt())
-
-
-def clean_of(x: Tensor, sigma: Tensor, x0: Tensor) -> Tensor:
-    """The clean image itself."""
-    del x, sigma
-    return x0
-
-
-TARGETS: Mapping[str, Clean] = {"epsilon": noise_of, "v_prediction": velocity_of, "sample": clean_of}
-"""target(x, sigma (n, 1, 1, 1), x0): what a network of that prediction should have said."""
 
 
 def between(place: Tensor) -> Tensor:
@@ -143,3 +128,40 @@ class Denoiser:
             raise ValueError(
                 "this model has no null class: it cannot be asked for no class (weight 1 does not need it)"
             )
+
+
+def adapted(
+    module: nn.Module,
+    alphas_bar: Tensor,
+    class_names: Sequence[str],
+    *,
+    predicts: Clean = from_velocity,
+    codec: Codec | None = None,
+    ids: Sequence[int] | None = None,
+    known: int | None = None,
+    facts: Mapping[str, Any] | None = None,
+) -> DiffusionModel:
+    """A network of ours or of diffusers as a diffusion model; the network is shared and put in eval mode.
+
+    Args:
+        module: a residual MLP, DiT or UNet.
+        alphas_bar: (T,) its table.
+        class_names: the classes in the order of the data.
+        predicts: one of `PREDICTIONS`.
+        codec: from pixels to what it denoises; None: pixels in [-1, 1].
+        ids: its class ids of these classes; None: 0, 1, 2, ...
+        known: how many classes it was built for, which says whether it has a null class beyond; None: as many as named.
+        facts: JSON-able, see `DiffusionModel`.
+
+    Raises:
+        ValueError: the network has fewer or more class codes than the classes it knows and a null class.
+    """
+    ids = tuple(range(len(class_names)) if ids is None else ids)
+    null, shape = null_id(module, known or len(class_names)), denoised_shape(module)
+    denoise = Denoiser(partial(module_call, module.eval()), alphas_bar.double(), predicts, ids, null)
+    codec = codec or Pixels()
+    space = signed_pixels(shape[0]) if isinstance(codec, Pixels) else None
+    names = tuple(class_names)
+    return DiffusionModel(
+        denoise, alphas_bar.double(), shape, codec, names, space, null is not None, module, dict(facts or {})
+    )

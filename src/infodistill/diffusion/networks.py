@@ -59,6 +59,7 @@ class ResidualMLP(nn.Module):
 
     def __init__(self, shape: Sequence[int], classes: int, width: int = 320, depth: int = 3) -> None:
         super().__init__()
+        self.shape, self.classes, self.width, self.depth = tuple(shape), classes, width, depth
         values = math.prod(shape)
         self.enter = nn.Linear(values, width)
         self.time = nn.Sequential(nn.Linear(WAVES, width), nn.SiLU(), nn.Linear(width, width))
