@@ -46,17 +46,18 @@ class InPixels:
             object.__setattr__(self, "per_image", self._per_image)
 
     def __call__(self, syn: Batch, real: Batch) -> Tensor:
-        return self.term(self._decoded(syn), self._real(real))
+        return self.term(self.shown(syn), self._real(real))
 
     def _per_image(self, syn: Batch, real: Batch) -> Tensor:
         assert isinstance(self.term, PerImage)
-        return self.term.per_image(self._decoded(syn), self._real(real))
+        return self.term.per_image(self.shown(syn), self._real(real))
 
     @torch.no_grad()
     def _real(self, real: Batch) -> Batch:
-        return self._decoded(real if self.per_class is None else real.rows(_first(real.y, self.per_class)))
+        return self.shown(real if self.per_class is None else real.rows(_first(real.y, self.per_class)))
 
-    def _decoded(self, batch: Batch) -> Batch:
+    def shown(self, batch: Batch) -> Batch:
+        """A batch as the term sees it."""
         if not len(batch):
             return replace(batch, x=batch.x.new_zeros(0, len(self.space.mean), 1, 1), space=self.space)
         return replace(batch, x=self.space.from_pixels(self.codec.decode(batch.x)), space=self.space)
