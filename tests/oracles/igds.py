@@ -69,3 +69,54 @@ def code_values(z: Array, mean: Array, variance: Array, *, own: bool) -> float:
             others = density if own else density[:i] + density[i + 1 :]
             values.append(math.log(density[i] / np.mean(others)))
     return float(np.mean(values))
+
+
+def codebook(real: Array, codes: Array, h: float) -> tuple[float, Array]:
+    """I(X;J) of one class with uniform rows, and its gradient in the codes by formula."""
+    p = np.array([[math.exp(-((x - s) ** 2).sum() / h) for s in codes] for x in real])
+    p /= p.sum(1, keepdims=True)
+    use, value, grad = p.mean(0), 0.0, np.zeros_like(codes)
+    for x, row in zip(real, p, strict=True):
+        divergence = float((row * np.log(row / use)).sum())
+        value += divergence / len(real)
+        for j, s in enumerate(codes):
+            grad[j] += 2 / h / len(real) * row[j] * (math.log(row[j] / use[j]) - divergence) * (x - s)
+    return value, grad
+
+
+def joint_information(table: Array) -> float:
+    """I(A;B) of a joint probability table."""
+    outer = table.sum(1, keepdims=True) * table.sum(0, keepdims=True)
+    return float(sum(p * math.log(p / q) for p, q in zip(table.ravel(), outer.ravel(), strict=True) if p > 0))
+
+
+def matrix_entropy(f: Array, scale: float) -> float:
+    """-tr rho log rho, rho = K/n, K = exp(-d^2 / scale)."""
+    kernel = np.array([[math.exp(-((a - b) ** 2).sum() / scale) for b in f] for a in f]) / len(f)
+    return -sum(v * math.log(v) for v in np.linalg.eigvalsh(kernel) if v > 1e-15)
+
+
+def matrix_entropy_gradient(f: Array, scale: float) -> Array:
+    """dS/drho = -(log rho + 1), chained to every entry of the kernel."""
+    n, grad = len(f), np.zeros_like(f)
+    kernel = np.array([[math.exp(-((a - b) ** 2).sum() / scale) for b in f] for a in f])
+    values, vectors = np.linalg.eigh(kernel / n)
+    by_rho = -(vectors * (np.log(values) + 1)) @ vectors.T
+    for i in range(n):
+        for j in range(n):
+            grad[i] += 2 * by_rho[i, j] / n * kernel[i, j] * (-2 / scale) * (f[i] - f[j])
+    return grad
+
+
+def coding_rate(f: Array, variance: float) -> float:
+    centred = f - f.mean(0)
+    covariance = sum(np.outer(row, row) for row in centred) / len(f)
+    return 0.5 * float(np.linalg.slogdet(np.eye(f.shape[1]) + covariance / variance)[1])
+
+
+def nearest_entropy(f: Array, k: int) -> float:
+    """Kozachenko and Leonenko by brute force; digamma differences as harmonic sums."""
+    n, d = f.shape
+    radii = [sorted(math.dist(a, b) for j, b in enumerate(f) if j != i)[k - 1] for i, a in enumerate(f)]
+    ball = math.pi ** (d / 2) / math.gamma(d / 2 + 1)
+    return sum(1 / i for i in range(k, n)) + math.log(ball) + d * float(np.mean(np.log(radii)))

@@ -13,6 +13,16 @@ from infodistill.information.bounds import (
     nce_numbers,
     nwj_lower_bound,
 )
+from infodistill.information.classifier_bounds import (
+    ClassifierInformation,
+    NoiseAwareInformation,
+    OwnCentroidInformation,
+    RealCentroidDivergence,
+    barber_agakov,
+    centroid_divergence,
+    log_centroids,
+    real_centroids,
+)
 from infodistill.information.cmi import (
     CMI,
     CentroidCMI,
@@ -21,7 +31,15 @@ from infodistill.information.cmi import (
     penultimate,
     soft_conditional_mutual_information,
 )
+from infodistill.information.codebook import (
+    CodebookInformation,
+    CodebookProfile,
+    codebook_information,
+    codebook_profile,
+)
 from infodistill.information.controls import RandomDirection, ShuffledLabels
+from infodistill.information.diagnostics import CodingRate, NeighbourEntropy, coding_rate, kozachenko_leonenko
+from infodistill.information.kernel_entropy import RenyiEntropy, VendiEntropy, renyi2_entropy, vendi_entropy
 from infodistill.information.ksg import ksg_mutual_information
 from infodistill.information.mim import MIM, equal_weights, geometric_weights, pair_loss
 from infodistill.information.mixtures import (
@@ -46,24 +64,41 @@ __all__ = [
     "CMI",
     "MIM",
     "CentroidCMI",
+    "ClassifierInformation",
     "CodeEntropy",
+    "CodebookInformation",
+    "CodebookProfile",
+    "CodingRate",
     "CoupledSetDecoder",
     "MixtureEntropy",
+    "NeighbourEntropy",
+    "NoiseAwareInformation",
+    "OwnCentroidInformation",
     "RandomDirection",
+    "RealCentroidDivergence",
+    "RenyiEntropy",
     "SetDecoder",
     "ShuffledLabels",
+    "VendiEntropy",
     "bandwidth_from_pairs",
+    "barber_agakov",
+    "centroid_divergence",
     "channel_entropy",
     "code_bound",
+    "codebook_information",
+    "codebook_profile",
+    "coding_rate",
     "conditional_mutual_information",
     "decoupled_information",
     "equal_weights",
     "geometric_weights",
     "infonce_lower_bound",
     "kolchinsky_tracey",
+    "kozachenko_leonenko",
     "ksg_mutual_information",
     "label_restricted",
     "leave_one_out_upper_bound",
+    "log_centroids",
     "logits",
     "marginal",
     "median_pair_distance",
@@ -74,8 +109,11 @@ __all__ = [
     "pair_loss",
     "pairwise_kl_upper_bound",
     "penultimate",
+    "real_centroids",
+    "renyi2_entropy",
     "set_decoder_information",
     "set_decoder_log_likelihood",
     "soft_conditional_mutual_information",
     "tightest_bandwidth",
+    "vendi_entropy",
 ]

@@ -23,6 +23,25 @@ def class_major(y: Int[Tensor, " n"]) -> Int[Tensor, " k"]:
     return labels
 
 
+def by_class(f: Float[Tensor, "n d"], y: Int[Tensor, " n"]) -> Float[Tensor, "k m d"]:
+    """Class-major rows as sets, (classes, rows of each, d).
+
+    Raises:
+        ValueError: the labels are not class-major with equally many of every class.
+    """
+    return f.unflatten(0, (len(class_major(y)), -1))
+
+
+def require_positive(name: str, value: float) -> None:
+    """Refuse bandwidths and variances that are not positive.
+
+    Raises:
+        ValueError: with the value seen.
+    """
+    if not value > 0:
+        raise ValueError(f"{name} must be positive, got {value}")
+
+
 def in_floats(f: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
     """The same numbers in float32 or better: distances and logarithms are not taken in half precision."""
     return f.to(torch.promote_types(f.dtype, torch.float32))
@@ -70,13 +89,13 @@ def class_counts(y: Int[Tensor, " n"], classes: int) -> Int[Tensor, " c"]:
     return counts
 
 
-def squared_distances(a: Float[Tensor, "n d"], b: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
-    """||a_i - b_j||^2 by a matrix product, at least 0; error about 1e-6 of the spread of b and a in float32."""
+def squared_distances(a: Float[Tensor, "*k n d"], b: Float[Tensor, "*k m d"]) -> Float[Tensor, "*k n m"]:
+    """||a_i - b_j||^2 by a matrix product, at least 0; error about 1e-6 of the squared spread of both in float32."""
     # About a common origin near both, the three terms of the binomial do not cancel from large numbers.
-    origin = b.detach().mean(0)
+    origin = b.detach().mean(-2, keepdim=True)
     a, b = a - origin, b - origin
-    squares = a.square().sum(1)[:, None] + b.square().sum(1)
-    return torch.addmm(squares, a, b.T, alpha=-2).clamp_min(0)
+    squares = a.square().sum(-1)[..., None] + b.square().sum(-1)[..., None, :]
+    return (squares - 2 * (a @ b.mT)).clamp_min(0)
 
 
 def pair_distances(f: Float[Tensor, "*k n d"]) -> Float[Tensor, "*k n n"]:

@@ -67,13 +67,3 @@ def shares(real_f: Tensor, real_y: Tensor, codes: Tensor, labels: Tensor, bandwi
     distance = squared_distances(real_f, codes.flatten(0, 1)).unflatten(1, codes.shape[:2])
     log_share = (distance / -bandwidth).log_softmax(2)
     return log_share.masked_fill((real_y[:, None] != labels)[..., None], -torch.inf).softmax(0)
-
-
-def require_bandwidth(bandwidth: float) -> None:
-    """Refuse bandwidths that are not positive.
-
-    Raises:
-        ValueError: with the value seen.
-    """
-    if not bandwidth > 0:
-        raise ValueError(f"the bandwidth h must be positive, got {bandwidth}")

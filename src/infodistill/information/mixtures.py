@@ -32,7 +32,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from infodistill.information.class_sets import class_major, in_floats, pair_distances
+from infodistill.information.class_sets import by_class, class_major, in_floats, pair_distances, require_positive
 from infodistill.information.code_mixtures import Feature
 from infodistill.seeding import stream
 from infodistill.types import Batch
@@ -127,12 +127,12 @@ class MixtureEntropy:
     variance: float
 
     def __post_init__(self) -> None:
-        _require_variance(self.variance)
+        require_positive("the variance", self.variance)
 
     def per_image(self, syn: Batch, real: Batch) -> Tensor:
         """(n,) nats: how well each image is told from its class, -log (1/n) sum_j exp(-||.||^2 / 8 s^2), 0 to log n."""
         del real
-        sets = self.feature(syn.x).unflatten(0, (len(class_major(syn.y)), -1))
+        sets = by_class(self.feature(syn.x), syn.y)
         return _told_apart(sets, 8 * self.variance).flatten()
 
     def __call__(self, syn: Batch, real: Batch) -> Tensor:
@@ -181,7 +181,7 @@ class CodeEntropy:
 
 def _told_apart(f: Tensor, scale: float) -> Tensor:
     """(..., n): -log (1/n) sum_j exp(-||f_i - f_j||^2 / scale)."""
-    _require_variance(scale)
+    require_positive("the variance", scale)
     distance = pair_distances(in_floats(f))
     return math.log(f.shape[-2]) - (distance / -scale).logsumexp(-1)
 
@@ -195,8 +195,3 @@ def _densities(z: Tensor, mean: Tensor, variance: Tensor | float) -> tuple[Tenso
     density = -0.5 * (difference.square() / width[..., None, None, :, :]).sum(-1)
     density = density - 0.5 * width.log().sum(-1)[..., None, None, :]
     return density.diagonal(dim1=-2, dim2=-1), density
-
-
-def _require_variance(variance: float) -> None:
-    if not variance > 0:
-        raise ValueError(f"the variance must be positive, got {variance}")

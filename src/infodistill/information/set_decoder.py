@@ -26,14 +26,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from infodistill.information.class_sets import balanced_weights, in_floats, padded
+from infodistill.information.class_sets import balanced_weights, in_floats, padded, require_positive
 from infodistill.information.code_mixtures import (
     Feature,
     equal_log_weights,
     logsumexp_of_others,
     mixture_scores,
     read_features,
-    require_bandwidth,
     shares,
 )
 from infodistill.types import Batch
@@ -55,7 +54,7 @@ def set_decoder_log_likelihood(
     Raises:
         ValueError: the bandwidth is not positive, or a class has no code.
     """
-    require_bandwidth(bandwidth)
+    require_positive("the bandwidth h", bandwidth)
     codes, log_weight = padded(in_floats(code_f), code_y, classes)
     scores = mixture_scores(in_floats(real_f), codes, log_weight, bandwidth)
     return scores.log_softmax(1).gather(1, real_y[:, None]).squeeze(1)
@@ -125,7 +124,7 @@ def _decoupled_log_likelihood(
     real_f: Tensor, real_y: Tensor, code_f: Tensor, labels: Tensor, *, centres: Tensor, bandwidth: float
 ) -> Tensor:
     """(r, k): log q of every real row's class by the decoder of every set."""
-    require_bandwidth(bandwidth)
+    require_positive("the bandwidth h", bandwidth)
     real_f, code_f = in_floats(real_f), in_floats(code_f)
     own = mixture_scores(real_f, code_f, equal_log_weights(code_f), bandwidth)  # (r, k)
     with torch.no_grad():
@@ -155,7 +154,7 @@ class SetDecoder:
     centres: Tensor
 
     def __post_init__(self) -> None:
-        require_bandwidth(self.bandwidth)
+        require_positive("the bandwidth h", self.bandwidth)
 
     def information(self, syn: Batch, real: Batch) -> Tensor:
         """(classes in view,) J_y in nats."""
@@ -192,7 +191,7 @@ class CoupledSetDecoder:
     classes: int
 
     def __post_init__(self) -> None:
-        require_bandwidth(self.bandwidth)
+        require_positive("the bandwidth h", self.bandwidth)
 
     def information(self, syn: Batch, real: Batch) -> Tensor:
         """J in nats."""
