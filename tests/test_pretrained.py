@@ -147,23 +147,11 @@ def test_a_model_without_labels_needs_ids(copied: Path) -> None:
     assert model.null and model.facts["class_ids"] == {"tench": 0}
 
 
-REFUSED: dict[str, tuple[tuple[str, ...], dict[str, int], str]] = {
-    "unknown": (
-        ("tench", "zebra", "okapi"),
-        {},
-        r"no class called 'zebra', 'okapi' \(it has .*6 in all\)\): give class ids",
-    ),
-    "ambiguous": (("crane",), {}, r"'crane' may mean more than one class .*ids 1 and 3.*JSON file"),
-    "the same": (("tench", "tinca tinca"), {}, r"'tench', 'tinca tinca' are one class of the model \(id 0\)"),
-    "the null class": (("none",), {"none": 6}, r"'none' has id 6, this model's classes count 0\.\.5"),
-}
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_other_classes_are_refused(dit: Path, case: str) -> None:
-    names, given, told = REFUSED[case]
-    with pytest.raises(ValueError, match=told):
-        open_model(str(dit), names, class_ids=given)
+def test_other_classes_are_refused(dit: Path) -> None:
+    with pytest.raises(ValueError, match=r"no class called 'zebra', 'okapi' \(it has .*6 in all\)\): give class ids"):
+        open_model(str(dit), ("tench", "zebra", "okapi"))
+    with pytest.raises(ValueError, match=r"'none' has id 6, this model's classes count 0\.\.5"):
+        open_model(str(dit), ("none",), class_ids={"none": 6})  # the null class is nobody's class
 
 
 def _remove(folder: Path) -> None:

@@ -160,8 +160,7 @@ def adapted(
     null, shape = null_id(module, known or len(class_names)), denoised_shape(module)
     denoise = Denoiser(partial(module_call, module.eval()), alphas_bar.double(), predicts, ids, null)
     codec = codec or Pixels()
+    told = {"architecture": type(module).__name__, **(facts or {})}
     space = signed_pixels(shape[0]) if isinstance(codec, Pixels) else None
     names = tuple(class_names)
-    return DiffusionModel(
-        denoise, alphas_bar.double(), shape, codec, names, space, null is not None, module, dict(facts or {})
-    )
+    return DiffusionModel(denoise, alphas_bar.double(), shape, codec, names, space, null is not None, module, told)

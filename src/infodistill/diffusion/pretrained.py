@@ -50,24 +50,28 @@ def open_model(
     folder, at = located(where, revision)
     if (folder / RECORD).is_file():
         return load_model(folder, class_names, class_ids)
+    origin = {"source": where.partition("@")[0] if at else folder.name, "revision": at, "licence": licence(folder)}
+    return _pipeline(folder, class_names, class_ids, origin)
+
+
+def _pipeline(
+    folder: Path, class_names: Sequence[str], class_ids: Mapping[str, int] | None, origin: Mapping[str, Any]
+) -> DiffusionModel:
     index = read_index(folder)
     module, name = network_of(folder, index)
     labels = {int(one): str(label) for one, label in (index.get("id2label") or {}).items()}
     known = _known(module, labels)
     ids = ids_by_name(class_names, labels, class_ids, known=known)
-    codec = codec_of(folder, index, module)
-    schedule = config(folder, "scheduler")
+    codec, schedule = codec_of(folder, index, module), config(folder, "scheduler")
+    table, predicts = table_of(schedule), prediction_of(schedule)
     facts = {
-        "source": where.partition("@")[0] if at else folder.name,
-        "revision": at,
-        "licence": licence(folder),
+        **origin,
         "pipeline": index.get("_class_name"),
         "architecture": name,
         "predicts": schedule.get("prediction_type", "epsilon"),
         "limit": _limit(schedule) if isinstance(codec, Pixels) else None,
         "class_ids": dict(zip(class_names, ids, strict=True)),
     }
-    table, predicts = table_of(schedule), prediction_of(schedule)
     return adapted(module, table, class_names, predicts=predicts, codec=codec, ids=ids, known=known, facts=facts)
 
 
