@@ -24,7 +24,7 @@ from infodistill.diffusion.generative_fit import GenerativeFit, History
 from infodistill.diffusion.supply import Supply, rows_of_step
 from infodistill.seeding import stream
 
-VALIDATION_ROWS, PIECE = 1024, 128
+VALIDATION_ROWS, PIECE = 512, 128
 
 
 @dataclass(frozen=True)

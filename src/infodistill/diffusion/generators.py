@@ -37,7 +37,7 @@ from infodistill.seeding import stream
 from infodistill.serialise import pretty_json, read_object, write_bytes
 
 RECORD = "generator.json"
-SHOWN_CLASSES, SHOWN_IMAGES, SHOWN_STEPS = 10, 8, 25
+SHOWN_CLASSES, SHOWN_IMAGES, SHOWN_STEPS = 10, 6, 20
 
 
 @dataclass(frozen=True)
