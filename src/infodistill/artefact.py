@@ -25,12 +25,14 @@ from infodistill.card import card
 from infodistill.distilled import Distilled
 from infodistill.manifest import (
     COMPANIONS,
+    GUIDANCE,
     MANIFEST,
     MEASURE,
     METRICS,
     RESULTS,
     SCHEMA_VERSION,
     TENSORS,
+    TRAJECTORY,
     changed_files,
     check,
     read_manifest,
@@ -45,7 +47,7 @@ from infodistill.whitening import space_facts, space_from
 TARGETS = {LabelKind.PROBABILITIES: "soft_labels", LabelKind.SCORES: "scores"}
 """The tensor that holds learned labels. A reader that knows no scores finds the hard labels, not logits."""
 
-FINDINGS = (RESULTS, MEASURE, "report.html")
+FINDINGS = (GUIDANCE, TRAJECTORY, RESULTS, MEASURE, "report.html")
 """What is true of one set of tensors only."""
 
 STAMP = "tensors_sha256"
@@ -180,6 +182,16 @@ def measure_of(folder: Path) -> dict[str, Any] | None:
     return found if found is not None and found.pop(STAMP, tensors) == tensors else None
 
 
+def companion_of(folder: Path, name: str) -> bytes | None:
+    """The verified content of a companion, such as what guidance did; None if there is none."""
+    wanted = recorded(folder, name)
+    if wanted is None:
+        return None
+    content = (folder / name).read_bytes()
+    check(folder, name, sha256(content), wanted)
+    return content
+
+
 def record_result(folder: str | Path, result: Mapping[str, Any]) -> None:
     """Store one evaluation (`Result.record()`) beside the artefact, by protocol, and refresh the card."""
     path = Path(folder)
@@ -199,11 +211,7 @@ def record_measure(folder: str | Path, facts: Mapping[str, Any]) -> None:
 
 def _findings(folder: Path, name: str) -> dict[str, Any] | None:
     """The verified content of a JSON companion, None where none was recorded or it is gone."""
-    wanted = recorded(folder, name)
-    if wanted is None:
-        return None
-    check(folder, name, sha256((folder / name).read_bytes()), wanted)
-    return read_object(folder / name)
+    return None if companion_of(folder, name) is None else read_object(folder / name)
 
 
 def versions() -> dict[str, str]:

@@ -18,7 +18,7 @@ from infodistill.protocols import protocol_for
 from infodistill.real import RealData
 from infodistill.report import report
 from infodistill.result import Result
-from infodistill.runfolder import stored_request
+from infodistill.runfolder import SAMPLE_REQUEST, stored_request
 
 
 def open_artefact(folder: Path) -> Distilled:
@@ -30,6 +30,8 @@ def open_artefact(folder: Path) -> Distilled:
     """
     if not (folder / "distilled.json").exists() and stored_request(folder) is not None:
         raise ValueError(f"the run in '{folder}' is not finished: infodistill distill --out {folder} --resume")
+    if not (folder / "distilled.json").exists() and (folder / SAMPLE_REQUEST).exists():
+        raise ValueError(f"the run in '{folder}' is not finished: infodistill sample --out {folder} --resume")
     return load(folder)
 
 

@@ -13,6 +13,7 @@ from infodistill.commands.generator import generator
 from infodistill.commands.measure import measure
 from infodistill.commands.report import report
 from infodistill.commands.reproduce import reproduce
+from infodistill.commands.sample import sample
 from infodistill.commands.teachers import teachers
 
 app = typer.Typer(
@@ -24,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-for command in (demo, distill, evaluate, measure, teachers, experts, reproduce, report, doctor):
+for command in (demo, distill, sample, evaluate, measure, teachers, experts, reproduce, report, doctor):
     app.command()(command)
 app.add_typer(generator, name="generator")
 

@@ -12,7 +12,8 @@ SCHEMA_VERSION = 1
 TENSORS = "distilled.safetensors"
 MANIFEST = "distilled.json"
 RESULTS, MEASURE, METRICS = "results.json", "measure.json", "metrics.jsonl"
-COMPANIONS = ("README.md", "grid.png", METRICS, RESULTS, MEASURE, "report.html")
+GUIDANCE, TRAJECTORY = "guidance.safetensors", "trajectory.png"
+COMPANIONS = ("README.md", "grid.png", METRICS, GUIDANCE, TRAJECTORY, RESULTS, MEASURE, "report.html")
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

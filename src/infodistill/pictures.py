@@ -87,6 +87,40 @@ def curves_png(curves: Mapping[str, Curve], label: str) -> bytes:
     return _png(figure)
 
 
+def film_png(frames: Tensor) -> bytes:
+    """Images over time (moments, images, c, h, w) in [0, 1]: one row an image, time from left to right."""
+    moments, images, _, height, width = frames.shape
+    scale = max(1, round(SIDE / max(height, width)))
+    step_y, step_x = height * scale + GAP, width * scale + GAP
+    canvas = Image.new("RGB", (moments * step_x + GAP, images * step_y + GAP), PAPER)
+    for column in range(moments):
+        for row in range(images):
+            tile = _image(frames[column, row]).resize((width * scale, height * scale), Image.Resampling.NEAREST)
+            canvas.paste(tile, (GAP + column * step_x, GAP + row * step_y))
+    file = io.BytesIO()
+    canvas.save(file, format="PNG", optimize=True)
+    return file.getvalue()
+
+
+def images_over_levels_png(sigmas: Tensor, values: Tensor, y: Tensor, label: str) -> bytes:
+    """A thin line for every image, values (s, n) at noise levels (s,), coloured by class y (n,), and their mean.
+
+    Noise falls from left to right, as in sampling; of more than 80 images, 80 evenly spread ones are drawn.
+    """
+    figure = Figure(figsize=(5.6, 3.1), dpi=130, layout="constrained")
+    axes = figure.add_subplot()
+    rows = torch.linspace(0, len(y) - 1, min(80, len(y))).round().long()
+    for row, kind in zip(rows.tolist(), y[rows].tolist(), strict=True):
+        colour = COLOURS[kind % len(COLOURS)]
+        axes.plot(sigmas.tolist(), values[:, row].tolist(), color=colour, linewidth=0.6, alpha=0.5)
+    axes.plot(sigmas.tolist(), values.nanmean(1).tolist(), color=INK, linewidth=1.8, label="mean over images")
+    axes.set_xscale("log")
+    axes.invert_xaxis()
+    axes.legend(frameon=False, fontsize=8, labelcolor=INK)
+    _style(axes, "noise level σ (sampling runs to the right)", label)
+    return _png(figure)
+
+
 @dataclass(frozen=True)
 class Bar:
     """One bar: what was trained on, the column it is, accuracy in [0, 1]."""

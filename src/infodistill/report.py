@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +14,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from infodistill.card import label_words
 from infodistill.pictures import Bar, bars_png, curves_png, grid_caption, grid_png
 from infodistill.runs import QUANTITIES, Difference, Run, paired_difference, read_runs
+from infodistill.sampling_report import sampled_sections, source_of
 from infodistill.serialise import canonical_json, sha256, write_bytes
 from infodistill.types import LabelKind
 
 LABELS = {"values": "value", "weights": "weight λ", "norms": "pixel-gradient norm"}
 SETTINGS = (
     *("data", "source", "data_notes", "method", "terms", "net", "ipc", "steps", "seed", "seconds", "policy"),
-    *("validation", "protocol", "recipe", "notes"),
+    *("generator", "sampling", "guidance", "validation", "protocol", "recipe", "notes"),
 )
 Row = dict[str, Any]
 
@@ -66,8 +66,9 @@ def render(runs: Sequence[Run]) -> str:
         title=_title(runs),
         comparisons=list(_comparisons(runs)),
         unevaluated=[run.label for run in runs if not run.results],
-        grids=[{"label": run.label, "src": _src(grid_png(run.distilled)), "caption": _what(run)} for run in runs],
+        grids=[{"label": run.label, "src": source_of(grid_png(run.distilled)), "caption": _what(run)} for run in runs],
         terms=list(_terms(runs)),
+        sampled=list(sampled_sections(runs)),
         measures=[(run.label, _flat(run.measure)) for run in runs if run.measure],
         settings=[(run.label, _settings(run)) for run in runs],
         ratio=any("ratio" in str(run.distilled.meta.get("terms", "")) for run in runs),
@@ -85,7 +86,7 @@ def _comparisons(runs: Sequence[Run]) -> Iterator[Comparison]:
     for (title, conditions), members in groups.items():
         shown = title if titles.count(title) == 1 else f"{title} ({conditions})"
         rows = [_row(*member, None if number == 0 else members[0][1]) for number, member in enumerate(members)]
-        yield Comparison(shown, rows, _src(bars_png(_bars(members))))
+        yield Comparison(shown, rows, source_of(bars_png(_bars(members))))
 
 
 def _heading(run: Run, result: Mapping[str, Any], net: str, protocol: str) -> str:
@@ -148,7 +149,7 @@ def _terms(runs: Sequence[Run]) -> Iterator[Row]:
             held = {label: values[0] for label, (_, values) in curves.items() if len(set(values)) == 1}
             words += [f"{label}: {LABELS[quantity]} {_number(value)} throughout" for label, value in held.items()]
             if moving := {label: curve for label, curve in curves.items() if label not in held}:
-                figures.append({"label": LABELS[quantity], "src": _src(curves_png(moving, LABELS[quantity]))})
+                figures.append({"label": LABELS[quantity], "src": source_of(curves_png(moving, LABELS[quantity]))})
         yield {"name": term, "figures": figures, "words": words}
 
 
@@ -181,10 +182,6 @@ def _flat(content: Mapping[str, Any] | None, prefix: str = "") -> list[tuple[str
         elif value is not None:
             out.append((prefix + name, _number(value) if isinstance(value, float) else str(value)))
     return out
-
-
-def _src(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 def _percent(score: Mapping[str, Any] | None) -> str:

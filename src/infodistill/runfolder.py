@@ -24,6 +24,7 @@ from infodistill.progress import Tell
 from infodistill.whitening import space_facts
 
 REQUEST, CHECKPOINT, METRICS = "run.json", "checkpoint", "metrics.jsonl"
+SAMPLE_REQUEST = "sample.json"  # of a sampling run, see diffusion.request
 SAVE_EVERY = 60.0  # seconds
 
 

@@ -10,8 +10,12 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, cast
 
-from infodistill.artefact import log_of, measure_of, results_of
+from safetensors.torch import load as load_tensors
+from torch import Tensor
+
+from infodistill.artefact import companion_of, log_of, measure_of, results_of
 from infodistill.distilled import Distilled, load
+from infodistill.manifest import GUIDANCE, TRAJECTORY
 
 QUANTITIES = ("values", "weights", "norms")
 """What a line of metrics.jsonl holds for every term."""
@@ -19,13 +23,18 @@ QUANTITIES = ("values", "weights", "norms")
 
 @dataclass(frozen=True)
 class Run:
-    """An artefact with its log and evaluations. `metrics` are the lines of metrics.jsonl, `results` by protocol."""
+    """An artefact with its log and evaluations. `metrics` are the lines of metrics.jsonl, `results` by protocol.
+
+    `guidance` is what guided sampling did, image by image, see `diffusion.watching`; `trajectory` a picture of it.
+    """
 
     label: str
     distilled: Distilled
     metrics: Sequence[Mapping[str, Any]] = ()
     results: Mapping[str, Any] | None = None
     measure: Mapping[str, Any] | None = None
+    guidance: Mapping[str, Tensor] | None = None
+    trajectory: bytes | None = None
 
     def terms(self) -> list[str]:
         """Names of the terms that were logged, in order of appearance."""
@@ -58,7 +67,9 @@ def read_run(folder: Path, label: str | None = None) -> Run:
     distilled = load(folder)
     metrics = read_metrics((log_of(folder) or b"").decode("utf-8", "replace"))
     name = label or str(distilled.meta.get("label") or folder.resolve().name)
-    return Run(name, distilled, metrics, results_of(folder), measure_of(folder))
+    guidance, trajectory = companion_of(folder, GUIDANCE), companion_of(folder, TRAJECTORY)
+    watched = None if guidance is None else load_tensors(guidance)
+    return Run(name, distilled, metrics, results_of(folder), measure_of(folder), watched, trajectory)
 
 
 def read_runs(folders: Sequence[Path]) -> list[Run]:

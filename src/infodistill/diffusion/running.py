@@ -1,0 +1,208 @@
+"""A sampling run in a folder, from request to artefact; it continues where it was stopped, to the bit.
+
+sample.json              what was asked for, and on which data, model and threads; written first
+samples/NNNN.safetensors images of one group of classes, with what guidance did; written when the group is finished
+samples/film.safetensors predicted clean images over time, of the first group
+distilled.*, ...         the artefact, `guidance.safetensors` and `trajectory.png`, when all groups are there
+
+A group depends on the model, the request and its own classes alone, so finished ones are never sampled again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from infodistill.compute import Policy, resolve
+from infodistill.data import load_data
+from infodistill.data.cache import cache_dir
+from infodistill.diffusion import samplers
+from infodistill.diffusion.contract import Prediction
+from infodistill.diffusion.dit import published_plan
+from infodistill.diffusion.groups import Finished, Groups
+from infodistill.diffusion.model import DiffusionModel
+from infodistill.diffusion.request import SampleRequest, check_folder, record, stored_facts
+from infodistill.diffusion.sampling import Plan, distilled
+from infodistill.diffusion.steering import METHODS, Making, Steered, default_net
+from infodistill.diffusion.supplying import digest_of, model_for
+from infodistill.diffusion.watching import Recorder, joined, stored
+from infodistill.distilled import Distilled
+from infodistill.manifest import GUIDANCE, TRAJECTORY
+from infodistill.pictures import film_png
+from infodistill.progress import Tell
+from infodistill.protocols import EvaluationProtocol, protocol_for
+from infodistill.real import RealData
+
+Say = Callable[[str], None]
+
+SAMPLERS: Mapping[str, samplers.Sampler] = {
+    "ddpm": partial(samplers.ddpm, variance=samplers.learned),
+    "ddim": samplers.ddim,
+    "dpm-solver": samplers.dpm_solver,
+}
+
+TOGETHER = 128
+"""Images of a group unless told otherwise: what a stopped run may lose, and what goes through a network at once."""
+
+SMALL_SIDE = 32
+"""Images up to this side are evaluated by the protocol `quick`, larger ones by `imagenet-hard`."""
+
+LIMIT = 1.5
+"""Bound of predicted clean pixels, which lie in [-1, 1]; latents have none (ours)."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A request with its data read and its model opened."""
+
+    request: SampleRequest
+    real: RealData
+    model: DiffusionModel
+    plan: Plan
+    policy: Policy
+    cache: Path
+    tell: Tell | None = None
+    say: Say = print
+
+    def making(self, folder: Path, watch: Recorder) -> Making:
+        """What the method is made from."""
+        where: dict[str, Any] = {"folder": folder, "cache": self.cache, "tell": self.tell, "watch": watch}
+        return Making(self.request, self.model, self.real, self.plan, self.policy, **where)
+
+
+def prepare(request: SampleRequest, *, tell: Tell | None = None, say: Say = print) -> Prepared:
+    """Read the data, open the model (or train one), and find the mistakes before anything is drawn.
+
+    Raises:
+        ValueError: an unknown name, a model for other classes or another size, or settings that contradict each other.
+    """
+    if request.sampler not in SAMPLERS:
+        raise ValueError(f"unknown sampler '{request.sampler}', known: {', '.join(SAMPLERS)}")
+    real = load_data(request.data, size=request.size, skip_corrupt=request.skip_corrupt)
+    policy, cache = resolve(request.device, request.precision), cache_dir()
+    protocol_of(request, real)
+    model = model_for(request, real, policy, cache, tell=tell, say=say)
+    return Prepared(request, real.to(policy.device), model, planned(request, model), policy, cache, tell, say)
+
+
+def planned(request: SampleRequest, model: DiffusionModel) -> Plan:
+    """The plan a request means for a model.
+
+    Classifier-free guidance: the papers' 4 for foreign models, none for those trained here, as in our study.
+    """
+    own = model.facts.get("origin") is not None
+    together = request.together or max(1, TOGETHER // request.ipc)
+    changes: dict[str, Any] = {
+        "steps": request.steps,
+        "sampler": SAMPLERS[request.sampler],
+        "most": request.most or TOGETHER,
+        "together": None if request.prototype == "p3-coupled" and request.together is None else together,
+        "limit": None if model.space is None else LIMIT,
+    }
+    if request.cfg is not None or own:
+        changes["weight"] = 1.0 if request.cfg is None else request.cfg
+    return published_plan(model, request.ipc, seed=request.seed, **changes)
+
+
+def conduct(prepared: Prepared, folder: Path, *, resume: bool = False) -> Distilled:
+    """Sample what is missing in a folder and write the artefact there.
+
+    Raises:
+        ValueError: the folder holds another run or one that was not to be resumed, the data or the model has changed,
+            or a coupled method is to sample class groups.
+    """
+    check_folder(folder, prepared.request, resume=resume)
+    _same_circumstances(prepared, folder)
+    recorder = Recorder()
+    steered = METHODS[prepared.request.method](prepared.making(folder, recorder))
+    if steered.couples and prepared.plan.together is not None:
+        raise ValueError(f"this prototype needs all classes together: leave --together {prepared.plan.together} out")
+    model = lowered(steered.model, prepared.policy)
+    groups = Groups(model, steered.steer, prepared.plan, folder / "samples", recorder, prepared.tell)
+    return _artefact(prepared, steered, folder, groups.every())
+
+
+def lowered(model: DiffusionModel, policy: Policy) -> DiffusionModel:
+    """The model in the policy's precision: under bf16 its network runs in autocast, everything around it in float32."""
+    if policy.precision != "bf16":
+        return model
+
+    def denoise(x: Tensor, sigma: Tensor, y: Tensor) -> Prediction:
+        with torch.autocast(x.device.type, torch.bfloat16):
+            told = model.denoise(x, sigma, y)
+        return Prediction(told.x0.float(), None if told.spread is None else told.spread.float())
+
+    return replace(model, denoise=denoise)
+
+
+def _same_circumstances(prepared: Prepared, folder: Path) -> None:
+    """Record the data, the model and the number of threads, or see that they are those of the run in the folder."""
+    facts = {
+        "data": prepared.real.fingerprint,
+        "model": digest_of(prepared.model),
+        "threads": torch.get_num_threads(),
+    }
+    known = stored_facts(folder)
+    for name, what in (("data", "data has"), ("model", "model has")):
+        if known and known.get(name) != facts[name]:
+            raise ValueError(f"the {what} changed since the run in '{folder}' began: its digest is another")
+    if known:  # another number of threads adds in another order
+        torch.set_num_threads(int(known["threads"]))
+    else:
+        record(folder, prepared.request, facts)
+
+
+def _artefact(prepared: Prepared, steered: Steered, folder: Path, finished: list[Finished]) -> Distilled:
+    samples = [group.sampled for group in finished]
+    files: dict[str, bytes] = {}
+    record = joined([group.guidance for group in finished], [len(one.y) for one in samples])
+    if record:
+        files[GUIDANCE] = stored(record, torch.cat([one.y for one in samples]))
+    film = finished[0].film
+    if film is not None:
+        files[TRAJECTORY] = film_png(film)
+    seconds = sum(group.seconds for group in finished)
+    made = distilled(samples, prepared.real, provenance(prepared, steered, seconds))
+    made.save(folder, files=files)
+    prepared.say(f"sampled {len(made)} images in {seconds:.0f} s: {folder}")
+    return made
+
+
+def provenance(prepared: Prepared, steered: Steered, seconds: float) -> dict[str, Any]:
+    """What the artefact tells of how it was made."""
+    request, plan, model = prepared.request, prepared.plan, steered.model
+    shown = {name: getattr(plan, name) for name in ("steps", "weight", "channels", "most", "together", "limit")}
+    licence = model.facts.get("licence")
+    told = {
+        "method": request.method,
+        "net": default_net(prepared.real.shape),
+        "protocol": protocol_of(request, prepared.real).as_dict(),
+        "seed": request.seed,
+        "steps": plan.steps,
+        "sampling": {"sampler": request.sampler, **shown},
+        "guidance": {"terms": _asked(request), **steered.facts},
+        "generator": {"from": request.generator or "this data", "digest": digest_of(prepared.model), **model.facts},
+        "source": {"data": request.data, "size": request.size, "skip_corrupt": request.skip_corrupt},
+        "data_notes": dict(prepared.real.notes),
+        "policy": prepared.policy.as_dict(),
+        "seconds": round(seconds, 3),
+    }
+    return told if licence in (None, "unknown") else {**told, "license": f"generator: {licence}"}
+
+
+def _asked(request: SampleRequest) -> dict[str, Any]:
+    """The names of the terms in use."""
+    names = {"prototype": request.prototype or "p3", "contextual": request.contextual or "c2"}
+    return {**(names if request.method == "igds" else {}), **({"add": list(request.add)} if request.add else {})}
+
+
+def protocol_of(request: SampleRequest, real: RealData) -> EvaluationProtocol:
+    """The protocol of the artefact: as asked, else by the size of the images."""
+    name = request.protocol or ("quick" if max(real.shape[1:]) <= SMALL_SIDE else "imagenet-hard")
+    return protocol_for(name, real.name, ipc=request.ipc, classes=real.num_classes)

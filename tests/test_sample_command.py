@@ -1,0 +1,147 @@
+"""`infodistill sample` from end to end with a model of random weights, in process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import infodistill
+from infodistill.diffusion.watching import read
+from tinymodel import STEPS, call, sampled, tiny_model
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def guided(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return sampled(model, tmp_path_factory.mktemp("run") / "igds", "--ipc", "2", "--together", "4")
+
+
+def test_a_run_leaves_a_whole_artefact(guided: Path, model: Path) -> None:
+    wanted = {"sample.json", "distilled.safetensors", "distilled.json", "README.md", "grid.png", "report.html"}
+    assert wanted | {"guidance.safetensors", "trajectory.png"} <= {path.name for path in guided.iterdir()}
+    made, real = infodistill.load(guided), infodistill.load_data("digits")
+    assert (made.ipc, len(made), made.shape) == (2, 20, (1, 8, 8))
+    assert torch.equal(made.y, torch.arange(10).repeat_interleave(2))
+    meta = made.meta
+    assert (meta["method"], meta["steps"], meta["seed"]) == ("igds", STEPS, 0)
+    assert meta["fingerprint"] == real.fingerprint and meta["source"]["data"] == "digits"
+    assert (meta["protocol"]["name"], meta["net"]) == ("quick", "convnet2-w32")
+    assert meta["generator"]["from"] == str(model) and meta["generator"]["licence"] == "cc0-1.0"
+    assert meta["guidance"]["terms"] == {"prototype": "p3", "contextual": "c2"}
+    assert meta["guidance"]["s"] == 1.0 and 0 < meta["guidance"]["beta"] < 0.2
+    assert meta["license"] == "generator: cc0-1.0" and "cc0-1.0" in (guided / "README.md").read_text()
+    assert not infodistill.artefact.changed_files(guided)
+    pixels = made.space.to_pixels(made.images)
+    assert float(pixels.min()) > -1e-5 and float(pixels.max()) < 1 + 1e-5
+
+
+def test_guidance_is_recorded_image_by_image(guided: Path) -> None:
+    record = read((guided / "guidance.safetensors").read_bytes())
+    steps = len(record["sigmas"])
+    assert torch.equal(record["labels"], infodistill.load(guided).y)
+    assert steps == STEPS - 1 and (record["sigmas"].diff() < 0).all()  # the first lies outside the window
+    assert {"pushes.all", "pushes.prototype", "pushes.contextual", "values.prototype"} <= set(record)
+    for name, value in record.items():
+        if name not in ("sigmas", "labels"):
+            assert value.shape == (steps, 20) and value.isfinite().all()
+    per_class = record["pushes.prototype"].square().unflatten(1, (10, 2)).mean(2).sqrt()
+    assert torch.allclose(per_class, (record["sigmas"][:, None] ** 0).float() / unit(record["sigmas"]), rtol=1e-3)
+    page = (guided / "report.html").read_text()
+    assert "<h2>Sampling</h2>" in page and page.count("over noise levels") >= 4
+
+
+def unit(sigmas: torch.Tensor) -> torch.Tensor:
+    """A normalised push of 1 changes the predicted noise by sigma / sqrt(1 + sigma^2)."""
+    return ((1 + sigmas**2).sqrt() / sigmas)[:, None].float()
+
+
+def test_no_pushes_is_plain_sampling_to_the_bit(model: Path, tmp_path: Path) -> None:
+    plain = sampled(model, tmp_path / "plain", "--method", "dit", "--ipc", "2")
+    still = sampled(model, tmp_path / "still", "--method", "igds", "--ipc", "2", "--scale", "0", "--beta", "0")
+    assert torch.equal(infodistill.load(plain).images, infodistill.load(still).images)
+    assert not (plain / "guidance.safetensors").exists() and (plain / "trajectory.png").exists()
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--method", "mgd3", "--scale", "0.3"),
+        ("--method", "igds", "--prototype", "p3-coupled", "--contextual", "c7"),
+        ("--method", "igds", "--sampler", "dpm-solver", "--set", "window=[0.1, 0.6]", "--set", "bandwidth=2.0"),
+        ("--method", "minimax", "--set", "epochs=1", "--set", "per_class=8"),
+    ],
+    ids=["mgd3", "coupled", "settings", "minimax"],
+)
+def test_every_method_changes_the_images(model: Path, tmp_path: Path, guided: Path, args: tuple[str, ...]) -> None:
+    made = infodistill.load(sampled(model, tmp_path / "run", "--ipc", "2", *args))
+    plain = infodistill.load(sampled(model, tmp_path / "plain", "--method", "dit", "--ipc", "2"))
+    assert made.images.shape == plain.images.shape and not torch.equal(made.images, plain.images)
+    assert made.meta["method"] == args[1]
+
+
+def test_evaluate_and_report_need_no_flags(guided: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    from infodistill.protocol import EvaluationProtocol
+
+    stored = EvaluationProtocol.from_dict
+    monkeypatch.setattr(EvaluationProtocol, "from_dict", lambda told: replace(stored(told), epochs=1))
+    before = (guided / "guidance.safetensors").read_bytes()
+    told = json.loads(call("evaluate", guided, "--seeds", "2", "--json"))
+    assert told["protocol"] == "quick" and told["ipc"] == 2 and "random" in told["nets"]["convnet2-w32"]
+    call("report", guided, "--out", tmp_path / "page.html")
+    assert "Sampling" in (tmp_path / "page.html").read_text()
+    assert (guided / "guidance.safetensors").read_bytes() == before
+    assert not infodistill.artefact.changed_files(guided)
+
+
+def test_larger_images_are_evaluated_as_imagenet_subsets() -> None:
+    from infodistill.diffusion.request import SampleRequest
+    from infodistill.diffusion.running import protocol_of
+    from infodistill.diffusion.steering import default_net
+    from tiny_data import tiny_real
+
+    small, large = tiny_real(side=32), tiny_real(side=64)
+    assert protocol_of(SampleRequest("x", ipc=1), small).name == "quick"
+    assert protocol_of(SampleRequest("x", ipc=1), large).epochs == 3000
+    assert protocol_of(SampleRequest("x", ipc=1, protocol="dsa"), large).name == "dsa"
+    assert [default_net((3, side, side)) for side in (8, 32, 48, 64, 224)] == [
+        "convnet2-w32", "convnet3-w64", "convnet5", "convnet6", "convnet6",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        (("--method", "magic"), "unknown method 'magic', sampling knows dit, igds"),
+        (("--method", "dit", "--beta", "1"), "--beta says nothing to the method dit, which takes add"),
+        (("--prototype", "p9"), "unknown prototype 'p9', known: p1, p2, p3"),
+        (("--set", "speed=3"), "the method igds has no setting 'speed'"),
+        (("--sampler", "euler"), "unknown sampler 'euler'"),
+        (("--protocol", "fast"), "unknown protocol 'fast'"),
+        (("--add", "love=1"), "--add takes cmi and mim"),
+        (("--add", "cmi"), "--add cmi wants its push"),
+        (("--cfg", "-1", "--steps", "0"), "steps must be at least 1"),
+        (("--prototype", "p3-coupled", "--together", "2"), "needs all classes together"),
+    ],
+)
+def test_mistakes_are_one_sentence(model: Path, tmp_path: Path, args: tuple[str, ...], sentence: str) -> None:
+    told = call("sample", "--data", "digits", "--generator", model, *args, "--out", tmp_path / "out", code=2)
+    assert sentence in " ".join(told.split())
+    assert "Traceback" not in told
+
+
+def test_dry_run_says_what_would_happen_and_writes_nothing(model: Path, tmp_path: Path) -> None:
+    args = ("sample", "--data", "digits", "--ipc", "20", "--dry-run", "--json", "--out", tmp_path / "out")
+    told = json.loads(call(*args, "--generator", model))
+    assert (told["images"], told["groups"], told["trains"]) == (200, 2, []) and told["seconds"] > 0
+    untrained = json.loads(call(*args, "--method", "minimax"))
+    assert untrained["seconds"] is None and "generator of digits" in untrained["trains"][0]
+    assert not (tmp_path / "out").exists()
