@@ -177,7 +177,7 @@ def test_unknown_rows_and_missing_arguments() -> None:
     assert "artefact folder" in refused("measure")
 
 
-@pytest.mark.parametrize("verb", ["sample", "compare", "import", "export"])
+@pytest.mark.parametrize("verb", ["compare", "import", "export"])
 def test_verbs_of_later_releases_are_not_there_yet(verb: str) -> None:
     result = CliRunner().invoke(app, [verb])
     assert result.exit_code == 2
