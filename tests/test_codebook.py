@@ -15,8 +15,10 @@ from oracles import igds as oracle
 H = 2.5
 
 
-def test_value_and_gradient_are_the_class_loop() -> None:
-    """Unequal real rows in no order, two of three classes in view."""
+@pytest.mark.parametrize("entries", [2**23, 5])
+def test_value_and_gradient_are_the_class_loop(entries: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unequal real rows in no order, two of three classes in view; all at once and class by class."""
+    monkeypatch.setattr(code_mixtures, "ENTRIES", entries)
     real_y = torch.tensor([2, 0, 1, 1, 0, 2, 2, 1, 1])
     real_f, codes = normal(9, 4), normal(2, 3, 4, key=1).requires_grad_()
     value = codebook_information(real_f, real_y, codes, torch.tensor([2, 1]), bandwidth=H)

@@ -54,6 +54,11 @@ def test_pieces_change_neither_value_nor_gradient(monkeypatch: pytest.MonkeyPatc
     torch.testing.assert_close(torch.autograd.grad(value, code_f)[0], grad, rtol=0, atol=1e-14)
     with torch.no_grad():
         torch.testing.assert_close(information(real_f, real_y, code_f, code_y), whole, rtol=0, atol=1e-14)
+    codes, centres = normal(2, 2, 4, key=5), normal(3, 2, 4, key=6)
+    parts = decoupled_information(real_f, real_y, codes, torch.tensor([2, 0]), centres=centres, bandwidth=H)
+    monkeypatch.undo()
+    alone = decoupled_information(real_f, real_y, codes, torch.tensor([2, 0]), centres=centres, bandwidth=H)
+    torch.testing.assert_close(parts, alone, rtol=0, atol=1e-14)
 
 
 def test_never_above_log_classes_and_reaches_it_where_classes_are_apart() -> None:
@@ -114,6 +119,19 @@ def test_decoupled_classes_do_not_see_each_other_and_follow_the_class_loop() -> 
         code_y = torch.cat([torch.arange(4)[kept].repeat_interleave(3), torch.tensor([label, label])])
         arrays = (real_f.numpy(), y.numpy(), everything.numpy(), code_y.numpy())
         assert value[row].item() == pytest.approx(oracle.set_decoder(*arrays, H), abs=1e-12)
+
+
+def test_sum_of_the_others_is_exact_where_one_class_is_nearly_everything() -> None:
+    scores = torch.tensor([[0.0, 3.0, -900.0], [-80.0, 3.0, 5.0], [-90.0, 1.0, -40.0]]).float()
+    expected = torch.stack([scores.double()[torch.arange(3) != c].logsumexp(0) for c in range(3)])
+    torch.testing.assert_close(code_mixtures.logsumexp_of_others(scores).double(), expected, rtol=1e-6, atol=1e-6)
+    one = scores[:1]
+    assert bool((code_mixtures.logsumexp_of_others(one) == -torch.inf).all())
+    real_f, y = normal(4, 3), labels(1, 4)  # a single class tells nothing
+    code = normal(1, 2, 3).requires_grad_()
+    value = decoupled_information(real_f, y, code, labels(1, 1), centres=normal(1, 2, 3), bandwidth=H)
+    assert value.tolist() == [0.0]
+    assert torch.equal(torch.autograd.grad(value.sum(), code)[0], torch.zeros_like(code))
 
 
 @pytest.mark.parametrize("n", [1, 3])

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from infodistill.information.class_sets import in_floats, pair_distances
+from infodistill.information.class_sets import in_floats, squared_distances
 from infodistill.information.set_decoder import set_decoder_information
 
 FRACTIONS = (0.01, 0.02, 0.03, 0.06, 0.1, 0.2, 0.3, 0.6, 1.0)
@@ -51,7 +51,7 @@ def median_pair_distance(real_f: Float[Tensor, "r d"], real_y: Int[Tensor, " r"]
     for label in labels:
         rows = (real_y == label).nonzero().flatten()
         rows = rows[torch.linspace(0, len(rows) - 1, min(most, len(rows))).round().long().to(rows.device)]
-        distance = pair_distances(in_floats(real_f[rows]))
+        distance = squared_distances(in_floats(real_f[rows]), in_floats(real_f[rows]))
         kept.append(distance[torch.ones_like(distance, dtype=torch.bool).triu(1)])
     pairs = torch.cat(kept)
     if not len(pairs):

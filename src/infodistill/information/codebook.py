@@ -29,12 +29,10 @@ from infodistill.information import code_mixtures
 from infodistill.information.class_sets import (
     balanced_weights,
     class_counts,
-    in_floats,
     padded,
     require_positive,
-    squared_distances,
 )
-from infodistill.information.code_mixtures import Feature, read_features
+from infodistill.information.code_mixtures import Feature, about, affinities, equal_log_weights, read_features
 from infodistill.types import Batch
 
 
@@ -61,8 +59,12 @@ def codebook_information(
     Raises:
         ValueError: the bandwidth is not positive, or one of the classes has no real row.
     """
+    most = max(1, code_mixtures.ENTRIES // (code_f.shape[1] * int(torch.bincount(real_y).max())))
+    if len(labels) > most:  # many classes, as in reports: some at a time
+        parts = zip(code_f.split(most), labels.split(most), strict=True)
+        return torch.cat([codebook_information(real_f, real_y, *part, bandwidth=bandwidth) for part in parts])
     assigned, log_use, log_weight = _assignments(real_f, real_y, code_f, labels, bandwidth)
-    divergence = (assigned.exp() * (assigned - log_use[:, None])).sum(2)  # (k, r)
+    divergence = (assigned.exp() * (assigned - log_use[..., None])).sum(1)  # (k, r)
     return (log_weight.exp() * divergence).sum(1)
 
 
@@ -102,10 +104,12 @@ def codebook_profile(
     by_class = torch.zeros(classes, len(code_f), dtype=torch.float64, device=code_f.device)  # p(y, j)
     equivocation = torch.zeros((), dtype=torch.float64, device=code_f.device)  # H(J|X)
     rows = max(1, code_mixtures.ENTRIES // len(code_f))
+    real_f, code_f = about(real_f, code_f)
+    codes = code_f[None]
     for f, y, w in zip(real_f.split(rows), real_y.split(rows), weight.split(rows), strict=True):
-        assigned = (squared_distances(in_floats(f), in_floats(code_f)) / -bandwidth).log_softmax(1).double()
-        by_class.index_add_(0, y, w[:, None] * assigned.exp())
-        equivocation -= w @ (assigned.exp() * assigned).sum(1)
+        assigned = affinities(codes, f, equal_log_weights(codes), bandwidth)[0].log_softmax(0).double()  # (m, r)
+        by_class.index_add_(0, y, (assigned.exp() * w).T)
+        equivocation -= (assigned.exp() * assigned).sum(0) @ w
     h_j, h_jy = _entropy(by_class.sum(0)), _entropy(by_class) - math.log(classes)
     return CodebookProfile(float(h_j - equivocation), float(h_j - h_jy), float(h_jy - equivocation))
 
@@ -139,24 +143,25 @@ class CodebookInformation:
         """
         labels, codes, real_f = read_features(self.feature, syn, real)
         assigned, log_use, log_weight = _assignments(real_f, real.y, codes, labels, self.bandwidth)
-        ratio = assigned - log_use[:, None]  # (k, r, n)
-        share = (log_weight[..., None] + ratio).softmax(1)
-        return (share * ratio).sum(1).flatten()
+        ratio = assigned - log_use[..., None]  # (k, n, r)
+        share = (log_weight[:, None] + ratio).softmax(2)
+        return (share * ratio).sum(2).flatten()
 
 
 def _assignments(
     real_f: Tensor, real_y: Tensor, code_f: Tensor, labels: Tensor, bandwidth: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """By class: log p(j|x) (k, r, n), log p(j) (k, n), log weights of real rows (k, r) with -inf beyond its last."""
+    """By class: log p(j|x) (k, n, r), log p(j) (k, n), log weights of real rows (k, r) with -inf beyond its last."""
     require_positive("the bandwidth h", bandwidth)
     belongs = real_y[:, None] == labels
     kept = belongs.any(1)
     position = belongs[kept].int().argmax(1)
     class_counts(position, len(labels))
-    rows, log_weight = padded(in_floats(real_f[kept]), position, len(labels))
-    assigned = (squared_distances(rows, in_floats(code_f)) / -bandwidth).log_softmax(2)
+    real_f, code_f = about(real_f[kept], code_f)
+    rows, log_weight = padded(real_f, position, len(labels))
+    assigned = affinities(code_f, rows, equal_log_weights(code_f), bandwidth).log_softmax(1)
     # Both sums round alike, so a single image, always assigned, has log p(j) = 0 exactly.
-    log_use = (log_weight[..., None] + assigned).logsumexp(1) - log_weight.logsumexp(1)[:, None]
+    log_use = (log_weight[:, None] + assigned).logsumexp(2) - log_weight.logsumexp(1, keepdim=True)
     return assigned, log_use, log_weight
 
 

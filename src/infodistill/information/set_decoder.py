@@ -26,9 +26,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from infodistill.information import code_mixtures
 from infodistill.information.class_sets import balanced_weights, in_floats, padded, require_positive
 from infodistill.information.code_mixtures import (
     Feature,
+    about,
     equal_log_weights,
     logsumexp_of_others,
     mixture_scores,
@@ -55,9 +57,10 @@ def set_decoder_log_likelihood(
         ValueError: the bandwidth is not positive, or a class has no code.
     """
     require_positive("the bandwidth h", bandwidth)
-    codes, log_weight = padded(in_floats(code_f), code_y, classes)
-    scores = mixture_scores(in_floats(real_f), codes, log_weight, bandwidth)
-    return scores.log_softmax(1).gather(1, real_y[:, None]).squeeze(1)
+    real_f, code_f = about(real_f, code_f)
+    codes, log_weight = padded(code_f, code_y, classes)
+    scores = mixture_scores(codes, real_f, log_weight, bandwidth)  # (C, r)
+    return scores.log_softmax(0).gather(0, real_y[None]).squeeze(0)
 
 
 def set_decoder_information(
@@ -116,23 +119,27 @@ def decoupled_information(
     Raises:
         ValueError: the bandwidth is not positive, or a class has no real row.
     """
-    told = _decoupled_log_likelihood(real_f, real_y, code_f, labels, centres=centres, bandwidth=bandwidth)
-    return math.log(len(centres)) + balanced_weights(real_y, len(centres)).to(told) @ told
+    weight = balanced_weights(real_y, len(centres)).to(in_floats(code_f))
+    rows = max(1, code_mixtures.ENTRIES // max(len(centres), len(labels)))
+    pieces = [
+        _decoupled_log_likelihood(f, y, code_f, labels, centres=centres, bandwidth=bandwidth) @ w
+        for f, y, w in zip(real_f.split(rows), real_y.split(rows), weight.split(rows), strict=True)
+    ]
+    return math.log(len(centres)) + torch.stack(pieces).sum(0)
 
 
 def _decoupled_log_likelihood(
     real_f: Tensor, real_y: Tensor, code_f: Tensor, labels: Tensor, *, centres: Tensor, bandwidth: float
 ) -> Tensor:
-    """(r, k): log q of every real row's class by the decoder of every set."""
+    """(k, r): log q of every real row's class by the decoder of every set."""
     require_positive("the bandwidth h", bandwidth)
-    real_f, code_f = in_floats(real_f), in_floats(code_f)
-    own = mixture_scores(real_f, code_f, equal_log_weights(code_f), bandwidth)  # (r, k)
+    real_f, code_f, centres = about(real_f, code_f, centres)
+    own = mixture_scores(code_f, real_f, equal_log_weights(code_f), bandwidth)  # (k, r)
     with torch.no_grad():
-        centres = centres.to(real_f)
-        given = mixture_scores(real_f, centres, equal_log_weights(centres), bandwidth)  # (r, C)
-        others = logsumexp_of_others(given)[:, labels]  # (r, k)
-        truth = given.gather(1, real_y[:, None])  # (r, 1)
-    top = torch.where(real_y[:, None] == labels, own, truth)
+        given = mixture_scores(centres, real_f, equal_log_weights(centres), bandwidth)  # (C, r)
+        others = logsumexp_of_others(given)[labels]  # (k, r)
+        truth = given.gather(0, real_y[None])  # (1, r)
+    top = torch.where(real_y == labels[:, None], own, truth)
     return top - torch.logaddexp(others, own)
 
 
@@ -170,8 +177,8 @@ class SetDecoder:
         """(n,) nats: log C + mean log q(y|x) over the real images of its class that an image stands for."""
         labels, codes, real_f = read_features(self.feature, syn, real)
         told = _decoupled_log_likelihood(real_f, real.y, codes, labels, centres=self.centres, bandwidth=self.bandwidth)
-        share = shares(in_floats(real_f), real.y, in_floats(codes), labels, self.bandwidth)
-        return math.log(len(self.centres)) + torch.einsum("rkn,rk->kn", share, told).flatten()
+        share = shares(real_f, real.y, codes, labels, self.bandwidth)
+        return math.log(len(self.centres)) + torch.einsum("knr,kr->kn", share, told).flatten()
 
 
 @dataclass(frozen=True)
@@ -210,5 +217,5 @@ class CoupledSetDecoder:
         told = set_decoder_log_likelihood(
             real_f, real.y, codes.flatten(0, 1), syn.y, bandwidth=self.bandwidth, classes=self.classes
         )
-        share = shares(in_floats(real_f), real.y, in_floats(codes), labels, self.bandwidth)
-        return math.log(self.classes) + torch.einsum("rkn,r->kn", share, told).flatten()
+        share = shares(real_f, real.y, codes, labels, self.bandwidth)
+        return math.log(self.classes) + torch.einsum("knr,r->kn", share, told).flatten()
