@@ -73,6 +73,8 @@ def train(
     stored = stored_plan(folder)
     if stored is not None and not resume and out is not None:
         raise ValueError(f"{folder} holds a generator: give --resume to continue it, or another --out")
+    if stored is not None and (kind is not None or latent is not None or set(settings) - {"steps"}):
+        raise ValueError("--resume takes --steps and --minutes and no other setting: the rest is as it was started")
     plan = _budgeted(real, stored or plan, minutes, steps, planned_anew=stored is None)
     if dry_run:
         return _dry_run(real, plan, folder, as_json)

@@ -106,7 +106,7 @@ def train_noisy_classifier(
     how: ClassifierFit,
     tell: Tell | None = None,
 ) -> History:
-    """Train in place, levels uniform over `sigmas` (T,); it ends with the averaged weights of the best held-out bound."""
+    """Train in place, levels uniform over `sigmas` (T,); it ends with the average of the best held-out bound."""
     judged = _noisy(held, rows_of_step(0, VALIDATION_ROWS, len(held), how.seed), sigmas, how.seed, None)
 
     def loss(step: int) -> Tensor:
