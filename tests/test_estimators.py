@@ -11,9 +11,24 @@ from torch import Tensor
 
 from guided import ENCODED, MODEL, NONE, REAL, TEACHERS, NearestMean, drawn, log_q, made, truth
 from infodistill.compute import View
+from infodistill.diffusion.encoded import Encoded
 from infodistill.diffusion.given import Given, Tightest, code_variance
 from infodistill.diffusion.igds import CONTEXTUALS, PROTOTYPES, ROUTES, Fixed
+from infodistill.information.bandwidths import tightest_bandwidth
 from infodistill.information.set_decoder import set_decoder_information
+
+
+def test_bandwidths_are_read_on_images_the_centres_were_not_fitted_to() -> None:
+    """Fifteen centres of thirty images a class: on their own images the narrowest bandwidth of all looks best."""
+    given = Given(MODEL, ENCODED, 15)
+    codes, code_y = given.centres.flatten(0, 1), torch.arange(5).repeat_interleave(15)
+    own, value = tightest_bandwidth(given.features, given.read.y, codes, code_y, classes=5)
+    h, held = given.tightest
+    assert h > 2 * own and held < value
+    lone = torch.cat([rows[:1] if label == 2 else rows for label, rows in enumerate(ENCODED.members)])
+    batch = ENCODED.rows(lone)
+    few = Given(MODEL, Encoded(batch.x, batch.y, ENCODED.space, ENCODED.class_names), 3)
+    assert math.isfinite(few.tightest[1]) and few.centres.shape[:2] == (5, 1)
 
 
 def test_the_width_of_a_gaussian_code_is_half_the_way_to_the_next_image() -> None:

@@ -68,14 +68,19 @@ def tightest_bandwidth(
     *,
     classes: int,
     fractions: Sequence[float] = FRACTIONS,
+    slack: float = 0.0,
 ) -> tuple[float, float]:
     """(h, J): the bandwidth among fractions * d^2 at which these codes bound the real I(X;Y) most tightly.
 
-    Codes are k-means centres of real features, say: no sampling and no test data. d^2 is `median_pair_distance`.
+    Codes are k-means centres of real features, say: no sampling and no test data. d^2 is `median_pair_distance`. Of
+    bandwidths whose bounds lie within `slack` nats of the best, the widest: where classes are so far apart that many
+    decode them, a narrow one has no gradient left.
     """
     unit = median_pair_distance(real_f, real_y)
 
     def bound(h: float) -> float:
         return float(set_decoder_information(real_f, real_y, code_f, code_y, bandwidth=h, classes=classes))
 
-    return max(((fraction * unit, bound(fraction * unit)) for fraction in fractions), key=lambda found: found[1])
+    found = [(fraction * unit, bound(fraction * unit)) for fraction in fractions]
+    best = max(value for _, value in found)
+    return max(pair for pair in found if pair[1] >= best - slack)
