@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 import infodistill
+from infodistill.diffusion import making
 from infodistill.diffusion.watching import read
+from infodistill.distilled import Distilled
+from infodistill.real import RealData
 from tinymodel import STEPS, call, sampled, tiny_model
 
 
@@ -103,9 +107,8 @@ def test_evaluate_and_report_need_no_flags(guided: Path, tmp_path: Path, monkeyp
 
 
 def test_larger_images_are_evaluated_as_imagenet_subsets() -> None:
+    from infodistill.diffusion.making import default_net, protocol_of
     from infodistill.diffusion.request import SampleRequest
-    from infodistill.diffusion.running import protocol_of
-    from infodistill.diffusion.steering import default_net
     from tiny_data import tiny_real
 
     small, large = tiny_real(side=32), tiny_real(side=64)
@@ -126,6 +129,7 @@ def test_larger_images_are_evaluated_as_imagenet_subsets() -> None:
         (("--set", "speed=3"), "the method igds has no setting 'speed'"),
         (("--sampler", "euler"), "unknown sampler 'euler'"),
         (("--protocol", "fast"), "unknown protocol 'fast'"),
+        (("--calibrate", "--beta", "0.1"), "--calibrate chooses how hard to push: leave --beta out"),
         (("--add", "love=1"), "--add takes cmi and mim"),
         (("--add", "cmi"), "--add cmi wants its push"),
         (("--cfg", "-1", "--steps", "0"), "steps must be at least 1"),
@@ -136,6 +140,34 @@ def test_mistakes_are_one_sentence(model: Path, tmp_path: Path, args: tuple[str,
     told = call("sample", "--data", "digits", "--generator", model, *args, "--out", tmp_path / "out", code=2)
     assert sentence in " ".join(told.split())
     assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("method", "best"),
+    [("igds", {"s": 1.0, "h": 3.0}), ("mgd3", {"pull": 10.0, "until": 0.25}), ("dit", {"weight": 6.0})],
+)
+def test_calibration_chooses_within_its_budget(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, best: dict[str, float]
+) -> None:
+    """A judge that likes the last setting best; it never sees test data."""
+    seen: list[int] = []
+
+    def judge_by_order(*args: object, **settings: object) -> Any:
+        def judge(made: Distilled, rest: RealData) -> list[float]:
+            assert rest.test is not None and len(rest) + len(rest.test) == 1297
+            seen.append(len(made))
+            return [len(seen) / 10]
+
+        return judge
+
+    monkeypatch.setattr(making, "held_out_accuracy", judge_by_order)
+    args = ("--method", method, "--ipc", "2", "--calibrate", "--budget", "3")
+    out = sampled(model, tmp_path / "run", *args)
+    told = infodistill.load(out).meta["guidance"]["calibration"]
+    assert seen == [20, 20, 20] and len(told["cells"]) == 3 and told["budget"] == 3
+    assert best.items() <= told["chosen"]["setting"].items()
+    call("sample", "--out", out, "--resume")
+    assert len(seen) == 3  # kept in calibration.json
 
 
 def test_dry_run_says_what_would_happen_and_writes_nothing(model: Path, tmp_path: Path) -> None:

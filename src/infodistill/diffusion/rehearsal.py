@@ -11,8 +11,9 @@ from infodistill.data import load_data
 from infodistill.data.cache import cache_dir
 from infodistill.diffusion.generator_plan import planned
 from infodistill.diffusion.generators import find_generator
+from infodistill.diffusion.making import protocol_of
 from infodistill.diffusion.request import SampleRequest
-from infodistill.diffusion.running import TOGETHER, Prepared, lowered, prepare, protocol_of
+from infodistill.diffusion.running import TOGETHER, Prepared, lowered, prepare
 from infodistill.diffusion.sampling import plain, sample
 from infodistill.real import RealData
 

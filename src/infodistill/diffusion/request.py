@@ -13,9 +13,9 @@ from infodistill.runfolder import SAMPLE_REQUEST as REQUEST
 from infodistill.serialise import read_object
 
 OPTIONS: Mapping[str, tuple[str, ...]] = {
-    "dit": ("add",),
+    "dit": ("add", "calibrate", "budget"),
     "igds": ("scale", "beta", "prototype", "contextual", "add", "calibrate", "budget"),
-    "mgd3": ("scale",),
+    "mgd3": ("scale", "calibrate", "budget"),
     "minimax": (),
     "igd": ("scale",),
 }
@@ -85,6 +85,8 @@ class SampleRequest:
         if odd := [name for name in usual if name in others and getattr(self, name) != usual[name]]:
             takes = ", ".join(OPTIONS[self.method]) or "no options of its own"
             raise ValueError(f"--{odd[0]} says nothing to the method {self.method}, which takes {takes}")
+        if self.calibrate and (said := [name for name in ("scale", "beta", "add") if getattr(self, name)]):
+            raise ValueError(f"--calibrate chooses how hard to push: leave --{said[0]} out")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""

@@ -26,17 +26,17 @@ from infodistill.diffusion import samplers
 from infodistill.diffusion.contract import Prediction
 from infodistill.diffusion.dit import published_plan
 from infodistill.diffusion.groups import Finished, Groups
+from infodistill.diffusion.making import Making, Steered, default_net, protocol_of
 from infodistill.diffusion.model import DiffusionModel
 from infodistill.diffusion.request import SampleRequest, check_folder, record, stored_facts
 from infodistill.diffusion.sampling import Plan, distilled
-from infodistill.diffusion.steering import METHODS, Making, Steered, default_net
+from infodistill.diffusion.steering import METHODS
 from infodistill.diffusion.supplying import digest_of, model_for
 from infodistill.diffusion.watching import Recorder, joined, stored
 from infodistill.distilled import Distilled
 from infodistill.manifest import GUIDANCE, TRAJECTORY
 from infodistill.pictures import film_png
 from infodistill.progress import Tell
-from infodistill.protocols import EvaluationProtocol, protocol_for
 from infodistill.real import RealData
 
 Say = Callable[[str], None]
@@ -49,9 +49,6 @@ SAMPLERS: Mapping[str, samplers.Sampler] = {
 
 TOGETHER = 128
 """Images of a group unless told otherwise: what a stopped run may lose, and what goes through a network at once."""
-
-SMALL_SIDE = 32
-"""Images up to this side are evaluated by the protocol `quick`, larger ones by `imagenet-hard`."""
 
 LIMIT = 1.5
 """Bound of predicted clean pixels, which lie in [-1, 1]; latents have none (ours)."""
@@ -124,7 +121,7 @@ def conduct(prepared: Prepared, folder: Path, *, resume: bool = False) -> Distil
     if steered.couples and prepared.plan.together is not None:
         raise ValueError(f"this prototype needs all classes together: leave --together {prepared.plan.together} out")
     model = lowered(steered.model, prepared.policy)
-    groups = Groups(model, steered.steer, prepared.plan, folder / "samples", recorder, prepared.tell)
+    groups = Groups(model, steered.steer, steered.plan, folder / "samples", recorder, prepared.tell)
     return _artefact(prepared, steered, folder, groups.every())
 
 
@@ -176,7 +173,7 @@ def _artefact(prepared: Prepared, steered: Steered, folder: Path, finished: list
 
 def provenance(prepared: Prepared, steered: Steered, seconds: float) -> dict[str, Any]:
     """What the artefact tells of how it was made."""
-    request, plan, model = prepared.request, prepared.plan, steered.model
+    request, plan, model = prepared.request, steered.plan, steered.model
     shown = {name: getattr(plan, name) for name in ("steps", "weight", "channels", "most", "together", "limit")}
     licence = model.facts.get("licence")
     told = {
@@ -200,9 +197,3 @@ def _asked(request: SampleRequest) -> dict[str, Any]:
     """The names of the terms in use."""
     names = {"prototype": request.prototype or "p3", "contextual": request.contextual or "c2"}
     return {**(names if request.method == "igds" else {}), **({"add": list(request.add)} if request.add else {})}
-
-
-def protocol_of(request: SampleRequest, real: RealData) -> EvaluationProtocol:
-    """The protocol of the artefact: as asked, else by the size of the images."""
-    name = request.protocol or ("quick" if max(real.shape[1:]) <= SMALL_SIDE else "imagenet-hard")
-    return protocol_for(name, real.name, ipc=request.ipc, classes=real.num_classes)

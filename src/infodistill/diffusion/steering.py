@@ -8,125 +8,67 @@ function or record, whose names and defaults are in its file.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
-from functools import cached_property
-from pathlib import Path
+from dataclasses import fields, replace
 from typing import Any
 
-from infodistill import nets, recipe, supplies
-from infodistill.compute import Policy
+from infodistill import nets
 from infodistill.diffusion.added import added
-from infodistill.diffusion.encoded import Encoded, encode
-from infodistill.diffusion.estimators import CONTEXTUALS, PROTOTYPES, Tightest
+from infodistill.diffusion.candidates import igds_candidates, mgd3_candidates, plain_candidates, with_setting
+from infodistill.diffusion.estimators import CONTEXTUALS, PROTOTYPES
 from infodistill.diffusion.features import Pooled
 from infodistill.diffusion.generative_fit import Saving
-from infodistill.diffusion.guidance import Watched
+from infodistill.diffusion.given import Tightest
 from infodistill.diffusion.igd import IGD, igd
 from infodistill.diffusion.igds import IGDS, ROUTES, RULES, Fixed, igds
 from infodistill.diffusion.influence import SURROGATE, influence_of, surrogate_store
+from infodistill.diffusion.making import Making, Steered, default_net
 from infodistill.diffusion.mgd3 import mgd3
 from infodistill.diffusion.minimax import Minimax, minimax
-from infodistill.diffusion.model import DiffusionModel
-from infodistill.diffusion.request import SampleRequest
-from infodistill.diffusion.sampling import Plan, Steer, plain
+from infodistill.diffusion.sampling import plain
 from infodistill.diffusion.supply import supplied
-from infodistill.progress import Tell
-from infodistill.real import RealData
-from infodistill.sources.teachers import Teachers
-
-Watch = Callable[[Watched], None]
-
-
-@dataclass(frozen=True)
-class Making:
-    """What methods are made from."""
-
-    request: SampleRequest
-    model: DiffusionModel
-    real: RealData
-    plan: Plan
-    policy: Policy
-    folder: Path
-    cache: Path
-    tell: Tell | None = None
-    watch: Watch | None = None
-
-    @cached_property
-    def encoded(self) -> Encoded:
-        """The real images as they are denoised."""
-        return encode(self.model, self.real, self.cache)
-
-    @cached_property
-    def teachers(self) -> Teachers:
-        """Classifiers of clean images, those that the data's DM recipe names; trained where they are not there."""
-        found = recipe.parse(recipe.find(self.real.name.lower(), "dm")[1])
-        made: dict[str, Any] = {"seed": self.request.seed, "policy": self.policy, "cache": self.cache}
-        return supplies.teachers_for(found, self.real, **made, progress=self.tell)
-
-    def given(self, *known: str) -> dict[str, Any]:
-        """The settings of `--set`.
-
-        Raises:
-            ValueError: one the method does not have.
-        """
-        if unknown := [name for name in self.request.set if name not in known]:
-            has = ", ".join(known) or "none"
-            raise ValueError(f"the method {self.request.method} has no setting '{unknown[0]}', it has {has}")
-        return dict(self.request.set)
-
-
-def _nothing() -> dict[str, Any]:
-    return {}
-
-
-@dataclass(frozen=True)
-class Steered:
-    """A method, ready to sample.
-
-    Attributes:
-        model: what is sampled.
-        steer: between the model's denoiser and the sampler.
-        facts: the numbers in use, JSON-able.
-        couples: whether all classes have to be sampled together.
-    """
-
-    model: DiffusionModel
-    steer: Steer = plain
-    facts: Mapping[str, Any] = field(default_factory=_nothing)
-    couples: bool = False
 
 
 def plainly(making: Making) -> Steered:
     """`dit`: no guidance, or by the added terms alone."""
     making.given()
+    if making.request.calibrate:
+        return _plainly_calibrated(making)
     if not making.request.add:
-        return Steered(making.model)
+        return Steered(making.model, making.plan)
     alone = replace(making.request, method="igds", prototype="none", contextual="none", set={})
     return informed(replace(making, request=alone))
 
 
 def informed(making: Making) -> Steered:
     """`igds`: the two bounds and whatever is added."""
+    settings, told = igds_settings(making), dict[str, Any]()
+    if making.request.calibrate:
+        found = making.calibrated(igds_candidates(making.request.ipc, settings))
+        settings, told = with_setting(settings, found.chosen.setting), {"calibration": found.as_dict()}
     guide = igds(
         making.model,
         making.encoded,
         making.request.ipc,
-        settings=igds_settings(making),
+        settings=settings,
         seed=making.request.seed,
         watch=making.watch,
         extra=added(making.request, making.model, making.real.space, lambda: making.teachers),
     )
-    return Steered(making.model, guide, guide.facts, guide.couples)
+    return Steered(making.model, making.plan, guide, {**guide.facts, **told}, guide.couples)
 
 
 def drawn_to_modes(making: Making) -> Steered:
     """`mgd3`: pulled to k-means centres; `--scale` is the pull."""
     request, set_ = making.request, making.given("pull", "until", "n_init")
+    told: dict[str, Any] = {}
     if request.scale is not None:
         set_["pull"] = request.scale
+    if request.calibrate:
+        found = making.calibrated(mgd3_candidates())
+        set_, told = {**set_, **found.chosen.setting}, {"calibration": found.as_dict()}
     how: dict[str, Any] = {"steps": request.steps, "seed": request.seed, **set_}
     steer = mgd3(making.model, making.encoded, request.ipc, **how, watch=making.watch)
-    return Steered(making.model, steer, how)
+    return Steered(making.model, making.plan, steer, {**how, **told})
 
 
 def fine_tuned(making: Making) -> Steered:
@@ -136,7 +78,7 @@ def fine_tuned(making: Making) -> Steered:
     saving = Saving(making.folder / "minimax.checkpoint", {"data": making.real.fingerprint})
     supply = supplied(making.real, making.model.codec)
     model = minimax(making.model, supply, how, saving=saving, tell=making.tell)
-    return Steered(model, plain, dict(model.facts.get("minimax", {})))
+    return Steered(model, making.plan, plain, dict(model.facts.get("minimax", {})))
 
 
 def influenced(making: Making) -> Steered:
@@ -155,7 +97,17 @@ def influenced(making: Making) -> Steered:
     influence = influence_of(store, making.real, **trained)
     steer = igd(making.model, influence, request.ipc, how, most=request.most, watch=making.watch)
     facts = {"net": name, "epochs": list(influence.epochs), "k": how.k, "gamma": how.gamma, "window": list(how.window)}
-    return Steered(making.model, steer, facts)
+    return Steered(making.model, making.plan, steer, facts)
+
+
+def _plainly_calibrated(making: Making) -> Steered:
+    """Plain sampling at the weight of classifier-free guidance, and the renewed noise, that did best."""
+    if not making.model.null:
+        raise ValueError("plain sampling of a model without a null class has nothing to calibrate")
+    candidates = plain_candidates()
+    found = making.calibrated(candidates)
+    plan, steer = candidates.make(found.chosen.setting, making.model, making.encoded, making.plan)
+    return Steered(making.model, plan, steer, {"calibration": found.as_dict()})
 
 
 METHODS: Mapping[str, Callable[[Making], Steered]] = {
@@ -165,15 +117,6 @@ METHODS: Mapping[str, Callable[[Making], Steered]] = {
     "minimax": fine_tuned,
     "igd": influenced,
 }
-
-
-def default_net(shape: tuple[int, int, int]) -> str:
-    """The network a sampled set is evaluated by unless another is named: the small ones up to 32 px, else ConvNet-6.
-
-    Images too small for six poolings get as many as they allow.
-    """
-    side = min(shape[1:])
-    return supplies.net_name("auto", shape) if max(shape[1:]) <= 32 else f"convnet{min(6, side.bit_length() - 1)}"
 
 
 def igds_settings(making: Making) -> IGDS:
@@ -199,6 +142,8 @@ def igds_settings(making: Making) -> IGDS:
         plainly_set["window"] = tuple(told["window"])
     if {request.prototype, request.contextual} & {"p2", "c1-own", "c1-real"}:
         plainly_set["teachers"] = making.teachers
+    if request.prototype == "p1":
+        plainly_set["noisy_classifier"] = making.noisy_classifier()
     return replace(how, **plainly_set)
 
 
