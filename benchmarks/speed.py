@@ -8,6 +8,11 @@
 (ResNet-18, 100 images), evaluate (a training epoch on 100 images), and whole steps, network training included: idm,
 ncfm (1024 real images per class), idc (64). Columns: oracle, eager (shipped, not compiled), float32 and bf16 (shipped,
 compiled). Every bf16 number stands beside its paired difference from float32.
+
+The rows sample (MNIST, a DiT) and sample-digits (an MLP) time steps of a diffusion sampler in processor seconds: plain,
+guided by IGDS past the denoiser, and through it (`exact`), each as a multiple of plain.
+
+    python benchmarks/speed.py --rows sample,sample-digits --threads 1 --out benchmarks/results/speed-diffusion.json
 """
 
 from __future__ import annotations
@@ -29,6 +34,7 @@ import torch
 from workloads import Workload, load_images
 from workloads_matching import distribution, gradients
 from workloads_networks import Evaluation, Information
+from workloads_sampling import Sampling, digits, mnist
 from workloads_steps import IDC, IDM, NCFM
 
 from infodistill.compute import Policy, capabilities
@@ -45,12 +51,14 @@ ROWS: dict[str, Callable[[RealData], Workload]] = {
     "ncfm": NCFM,
     "idc": IDC,
 }
+SAMPLING: dict[str, Callable[[], RealData]] = {"sample": mnist, "sample-digits": digits}
 
 
 def main() -> None:
     args = _arguments()
     if args.child:
-        print(json.dumps(_measure_row(args) if args.child == "time" else _peak(args)))
+        measure = _measure_sampling if args.rows in SAMPLING else _measure_row
+        print(json.dumps(measure(args) if args.child == "time" else _peak(args)))
         return
     rows: dict[str, Any] = {}
     for name in args.rows.split(","):
@@ -58,7 +66,7 @@ def main() -> None:
         for pages in args.pages.split(","):
             rows[name][f"huge_pages_{pages}"] = _spawn(args, pages, name, "time")
             print(_line(name, pages, rows[name][f"huge_pages_{pages}"]), flush=True)
-        if args.memory:
+        if args.memory and name in ROWS:  # reading the real images outweighs a sampler's step
             rows[name]["peak_mib"] = {c: _spawn(args, "off", name, f"memory:{c}") for c in _columns()}
             print(f"{name:9s} peak MiB  {rows[name]['peak_mib']}", flush=True)
     _write(args, rows)
@@ -75,8 +83,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=HERE.parent / "results" / "speed.json")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if unknown := set(args.rows.split(",")) - set(ROWS):
-        parser.error(f"unknown rows {', '.join(sorted(unknown))}; known: {', '.join(ROWS)}")
+    if unknown := set(args.rows.split(",")) - {*ROWS, *SAMPLING}:
+        parser.error(f"unknown rows {', '.join(sorted(unknown))}; known: {', '.join([*ROWS, *SAMPLING])}")
     if unknown := set(args.pages.split(",")) - {"off", "on"}:
         parser.error(f"--pages takes off, on or off,on, got {', '.join(sorted(unknown))}")
     return args
@@ -110,6 +118,20 @@ def _steps(work: Workload) -> dict[str, Callable[[], None]]:
     return {column: work.oracle if column == "oracle" else shipped(column) for column in _columns()}
 
 
+def _measure_sampling(args: argparse.Namespace) -> dict[str, Any]:
+    torch.set_num_threads(args.threads)
+    real = SAMPLING[args.rows]()
+    work = Sampling(real)
+    for step in work.steps.values():
+        step()
+    steps, clock = work.steps, time.process_time
+    rounds = [{name: _seconds(step, clock) for name, step in steps.items()} for _ in range(args.rounds)]
+    median = {name: statistics.median(r[name] for r in rounds) for name in work.steps}
+    cost = {name: statistics.median(r[name] / r["plain"] for r in rounds) for name in work.steps if name != "plain"}
+    result = {"median_s": median, "cost": cost, "rounds_s": rounds, "clock": "process", "facts": work.facts()}
+    return {**result, "data": real.name, "huge_pages": capabilities()["huge_pages"]}
+
+
 def _measure_row(args: argparse.Namespace) -> dict[str, Any]:
     torch.set_num_threads(args.threads)
     real = load_images()
@@ -136,16 +158,17 @@ def _peak(args: argparse.Namespace) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
-def _seconds(step: Callable[[], None]) -> float:
-    start = time.perf_counter()
+def _seconds(step: Callable[[], None], clock: Callable[[], float] = time.perf_counter) -> float:
+    start = clock()
     step()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def _line(name: str, pages: str, row: dict[str, Any]) -> str:
     times = "  ".join(f"{column} {seconds:.3f} s" for column, seconds in row["median_s"].items())
-    ratios = "  ".join(f"{column} x{ratio:.2f}" for column, ratio in row["speedup"].items())
-    return f"{name:9s} huge pages {pages:3s}  {times}   {ratios}\n          {row['paired']} {row.get('accuracy', '')}"
+    ratios = "  ".join(f"{column} x{ratio:.2f}" for column, ratio in row.get("speedup", row.get("cost")).items())
+    told = f"{row.get('facts') or row['paired']} {row.get('accuracy', '')}"
+    return f"{name:9s} huge pages {pages:3s}  {times}   {ratios}\n          {told}"
 
 
 def _write(args: argparse.Namespace, rows: dict[str, Any]) -> None:

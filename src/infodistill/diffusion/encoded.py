@@ -55,11 +55,11 @@ class Encoded:
     def minibatch(self, per_class: int | None = None, seed: int = 0) -> Callable[[float], Batch]:
         """real(sigma): `per_class` images of every class, class-major, drawn without replacement and keyed by sigma.
 
-        A class of no more than that many images is there whole. None takes all images, always.
+        A class of no more than that many images is there whole. None takes all images, always; that is one batch, the
+        same object at every sigma, and so it is where no class has more than `per_class`.
         """
-        every = torch.cat(self.members)
-        if per_class is None:
-            whole = self.rows(every)
+        if per_class is None or max(map(len, self.members)) <= per_class:
+            whole = self.rows(torch.cat(self.members))
             return lambda sigma: whole
 
         def drawn(sigma: float) -> Batch:
