@@ -108,8 +108,8 @@ class Task:
     target: Tensor
 
     def loss(self, call: Call) -> Tensor:
-        """Mean squared error over images and entries, a scalar in float32."""
-        return (call(self.z, self.t, self.ids).float() - self.target).square().mean()
+        """Mean squared error over images and entries, a scalar in the type of the target."""
+        return (call(self.z, self.t, self.ids).to(self.target) - self.target).square().mean()
 
 
 def task(x0: Tensor, t: Tensor, eps: Tensor, ids: Tensor, how: DenoiserFit) -> Task:
@@ -135,7 +135,7 @@ def validation_task(supply: Supply, how: DenoiserFit, rows: int = VALIDATION_ROW
     """The fixed task the averaged weights are judged by: times evenly over the table, every label kept, no flips."""
     index = rows_of_step(0, rows, len(supply), how.seed)
     generator = stream(how.seed, "denoiser.validation")
-    even = ((torch.arange(rows) + 0.5) / rows * how.levels).long()
+    even = (2 * torch.arange(rows) + 1) * how.levels // (2 * rows)
     t = even[torch.randperm(rows, generator=generator)]
     x0 = supply.images(index, torch.zeros(rows, dtype=torch.bool))
     eps = torch.randn(x0.shape, generator=generator).to(x0)

@@ -123,7 +123,7 @@ def train_noisy_classifier(
 def _noisy(supply: Supply, index: Tensor, sigmas: Tensor, seed: int, step: int | None) -> tuple[Tensor, Tensor, Tensor]:
     """(x, sigma, y) of one training step, keyed by it; step None: the fixed rows of the validation, levels evenly."""
     generator = stream(seed, "noisy.validation" if step is None else "noisy", step or 0)
-    even = ((torch.arange(len(index)) + 0.5) / len(index) * len(sigmas)).long()
+    even = (2 * torch.arange(len(index)) + 1) * len(sigmas) // (2 * len(index))
     even = even[torch.randperm(len(index), generator=generator)]
     level = even if step is None else torch.randint(len(sigmas), (len(index),), generator=generator)
     mirrored = torch.rand(len(index), generator=generator) < (0.0 if step is None else 0.5)
