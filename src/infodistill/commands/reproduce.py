@@ -20,25 +20,39 @@ SOURCES = (
 
 @one_sentence
 def reproduce(
-    row: Annotated[str | None, typer.Argument(metavar="[ROW]", help="A row, such as cifar10/dm-ipc10+cmi.")] = None,
+    row: Annotated[
+        str | None, typer.Argument(metavar="[ROW]", help="A row, such as cifar10/dm-ipc10+cmi, or a study.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder of all reproductions.")] = Path("runs/reproduce"),
     data: Annotated[str | None, typer.Option(help="Where the data is, if not under its name.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.  [default: auto]")] = None,
     precision: Annotated[str | None, typer.Option(help="float32 or bf16.  [default: float32]")] = None,
     minutes: Annotated[float | None, typer.Option(min=0, help="Stop after so long; call again to go on.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Networks of the evaluation.")] = 5,
+    seeds: Annotated[int, typer.Option(min=1, help="Networks of the evaluation; a study has its own.")] = 5,
     only: Annotated[str | None, typer.Option(help="List rows whose name contains this, such as mnist/id.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes of a study.  [default: one a core, one on a GPU]")
+    ] = None,
+    part: Annotated[str | None, typer.Option(hidden=True, help="What a worker does: part i/n.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
 ) -> None:
     """Run one table row in resumable pieces and print ours beside the paper's number; without ROW, list the rows.
 
+    A study (igds-digits) is a whole table of ours: rivals tuned as hard, settings chosen on validation, paired seeds.
+
     Example: infodistill reproduce cifar10/dm-ipc10 --minutes 60
     """
-    from infodistill import reproduction
+    from infodistill import reproduction, studies
+    from infodistill.commands import study
     from infodistill.progress import telling
 
+    if row is not None and row in studies.TITLES:
+        asked = study.Asked(row, out, data=data, device=device, precision=precision, minutes=minutes)
+        study.run(asked, workers=workers, part=part, as_json=as_json)
+        return
     if row is None:
         listed = [_told(one, out) for one in reproduction.rows() if only is None or only in one.name]
+        listed += [study.told(name, out) for name in studies.TITLES if only is None or only in name]
         show(listed) if as_json else _print(listed)
         run = sum(told["ours"] is not None for told in listed)
         say(f"{run} of {len(listed)} rows were run in {out}; '-': no number was published; {SOURCES}")
@@ -65,8 +79,13 @@ def _print(listed: list[dict[str, Any]]) -> None:
     print(f"{'row':{width}} {'paper %':>14} {'ours %':>14}   source of the paper's number")
     for told in listed:
         ours = told["ours"]
-        mine = "not run" if ours is None else _text(ours["distilled"]["mean"], ours["distilled"]["std"])
+        mine = "not run" if ours is None else _mine(ours)
         print(f"{told['name']:{width}} {_text(told['accuracy'], told['std']):>14} {mine:>14}   {told['source']}")
+
+
+def _mine(ours: dict[str, Any]) -> str:
+    distilled = ours.get("distilled")
+    return "run" if distilled is None else _text(distilled["mean"], distilled["std"])
 
 
 def _text(mean: float | None, std: float | None) -> str:

@@ -1,0 +1,62 @@
+"""What a study of guided sampling trains before it samples: the generator, and the classifiers of P1 and P2."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from infodistill.diffusion.generator_plan import GeneratorPlan, planned
+from infodistill.diffusion.generators import train_generator
+from infodistill.diffusion.model import DiffusionModel
+from infodistill.diffusion.noisy_classifier import noise_aware_classifier
+from infodistill.diffusion.store import load_model
+from infodistill.information.classifier_bounds import NoisyClassifier
+from infodistill.nets import by_name
+from infodistill.sources.teachers import Teachers, train_teachers
+from infodistill.training import Fit
+
+if TYPE_CHECKING:
+    from infodistill.studies.bench import Bench
+
+TEACHERS = 3
+SCHOOLING = Fit(60, 128, 0.01, 0.9, 5e-4)
+"""How the classifiers of P2 are trained."""
+
+
+def generator(bench: Bench) -> None:
+    """Train the generator on the training images, 10 % of which stop it before it memorises."""
+    train_generator(bench.train, bench.folder / "generator", generator_plan(bench), device=bench.policy.device)
+
+
+def generator_plan(bench: Bench) -> GeneratorPlan:
+    """As the study says."""
+    asked = dict(bench.study.facts["generator"])
+    kind, latent = asked.pop("kind", None), asked.pop("latent", None)
+    return planned(bench.train, kind=kind, latent=latent, settings=asked)
+
+
+def trained(bench: Bench) -> DiffusionModel:
+    """The generator that `generator` left."""
+    return load_model(bench.folder / "generator", bench.train.class_names)
+
+
+def classifiers(bench: Bench) -> None:
+    """Train the networks P2 looks through."""
+    teachers(bench)
+
+
+def teachers(bench: Bench) -> Teachers:
+    """Those networks: of the study's architecture, trained on the training images, told on the held-out ones."""
+    factory = by_name(bench.study.net)
+    return train_teachers(
+        bench.choosing, factory, count=TEACHERS, fit=SCHOOLING, policy=bench.policy, cache=bench.folder
+    )
+
+
+def noisy_classifier(bench: Bench) -> None:
+    """Train the noise-aware classifier of P1."""
+    trained_noisy_classifier(bench)
+
+
+def trained_noisy_classifier(bench: Bench) -> NoisyClassifier:
+    """That classifier."""
+    return noise_aware_classifier(bench.model, bench.train, cache=bench.folder, tell=bench.tell)
