@@ -19,6 +19,7 @@ from infodistill.methods.selection import random
 from infodistill.studies import finding, tables
 from infodistill.studies.bench import Bench
 from infodistill.studies.guided import by, columns
+from infodistill.studies.plots import samples_png
 from infodistill.studies.running import Runner, open_folder, records_of
 from infodistill.studies.study import FRESH, Budget, Contender, Job, Study, chosen, due, shares, total
 
@@ -103,7 +104,9 @@ def test_the_record_holds_every_accuracy_and_pairs_seeds(tmp_path: Path) -> None
     mine, plain = (cells[name, 2]["accuracies"] for name in ("P3", "plain"))
     assert gap["mean"] == pytest.approx(sum(a[0] - b[0] for a, b in zip(mine, plain, strict=True)) / 2)
     assert all(one["seed"] >= FRESH for one in found["validation"])
-    text = "\n".join(finding.page(study, found))
+    assert {path.name for path in tmp_path.glob("*.png")} >= {"accuracy.png", "differences.png", "validation.png"}
+    assert samples_png(tmp_path, found, ipc=2, label=3, most=2).startswith(b"\x89PNG")
+    text = "\n".join(finding.page(found))
     assert text.count("P3+C2 is") == 2 * len(study.against)
     assert "| nearest |" in text
 

@@ -64,7 +64,7 @@ def run(asked: Asked, *, workers: int | None, part: str | None, as_json: bool) -
     elif as_json:
         show(found)
     else:
-        print("\n".join(finding.page(study, found)))
+        print("\n".join(finding.page(found)))
     if found is not None:
         say(f"the record, the page and the sets are in {folder}")
 

@@ -11,6 +11,7 @@ from infodistill.compute import resolve
 from infodistill.progress import Tell
 from infodistill.serialise import pretty_json, read_object, write_bytes
 from infodistill.studies import TITLES, by_name
+from infodistill.studies.plots import write_plots
 from infodistill.studies.running import Runner, machine, open_folder, records_of
 from infodistill.studies.study import Study, due, total
 from infodistill.studies.tables import differences, record, settings_table, table, verdicts
@@ -63,14 +64,15 @@ def concluded(study: Study, folder: Path) -> dict[str, Any] | None:
         return None
     found = record(study, records, machine())
     write_bytes(folder / RECORD, pretty_json(found))
-    write_bytes(folder / PAGE, ("\n".join(page(study, found)) + "\n").encode())
+    write_bytes(folder / PAGE, ("\n".join(page(found)) + "\n").encode())
+    write_plots(found, folder)
     return found
 
 
-def page(study: Study, found: dict[str, Any]) -> Sequence[str]:
+def page(found: dict[str, Any]) -> Sequence[str]:
     """The tables and the answers, as Markdown."""
-    lines = [f"# {study.title}", "", "Test accuracy in %, mean ± standard error over seeds.", "", table(found), ""]
-    for other in study.against:
+    lines = [f"# {found['title']}", "", "Test accuracy in %, mean ± standard error over seeds.", "", table(found), ""]
+    for other in found["against"]:
         lines += ["Paired differences in points; bold: beyond two standard errors.", "", differences(found, other), ""]
     lines += ["Settings chosen on held-out training images.", "", settings_table(found), ""]
-    return [*lines, *(f"- {sentence}" for sentence in verdicts(study, found))]
+    return [*lines, *(f"- {sentence}" for sentence in verdicts(found))]

@@ -67,6 +67,8 @@ def record(study: Study, records: Records, facts: Mapping[str, Any]) -> dict[str
         "definition": study.definition(),
         "notes": {one.name: one.note for one in study.contenders},
         "machine": dict(facts),
+        "against": list(study.against),
+        "claims": list(study.claims),
         "jobs": total(study),
         "processor_seconds": round(sum(spent), 1),
         "prepared": {found["what"]: found["processor_seconds"] for found in records.values() if "what" in found},
@@ -131,11 +133,11 @@ def settings_table(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def verdicts(study: Study, found: Mapping[str, Any]) -> list[str]:
+def verdicts(found: Mapping[str, Any]) -> list[str]:
     """The study's question answered in sentences: its claims against every reference, size by size."""
     sentences: list[str] = []
     for row in found["paired"]:
-        if row["contender"] in study.claims and row["against"] in study.against:
+        if row["contender"] in found["claims"]:
             sign = "above" if row["mean"] > 0 else "below"
             told = f"{sign} {row['against']} beyond" if beyond(row) else f"not told from {row['against']} by"
             sentences.append(f"IPC {row['ipc']}: {row['contender']} is {told} two standard errors ({_points(row)})")
