@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -63,7 +64,7 @@ def differences_png(found: Found) -> bytes:
 
 
 def validation_png(found: Found) -> bytes:
-    """A panel a tuned contender: held-out accuracy of its settings less that of plain sampling's best; ringed: chosen."""
+    """A panel a tuned contender: held-out accuracy of its settings less plain sampling's best; ringed: chosen."""
     tuned, sizes = [one for one in found["cells"] if one["tried"]], _sizes(found)
     best = {one["ipc"]: max(t["validation"] for t in one["tried"]) for one in tuned if one["contender"] == "plain"}
     names = _names(tuned)
@@ -113,13 +114,11 @@ def samples_png(folder: Path, found: Found, *, ipc: int, label: int | None = Non
         (path,) = (folder / "sets").glob(f"test-ipc{ipc}-{one['contender'].replace(' ', '-')}-*-seed0.safetensors")
         stored = load_file(path)
         y, pixels = stored["y"], stored["pixels"]
-        chosen = (
-            [int((y == c).nonzero()[0]) for c in range(most)] if label is None else (y == label).nonzero().flatten()
-        )
-        for column, index in enumerate(list(chosen)[:most]):
+        rows = torch.arange(0, len(y), ipc) if label is None else (y == label).nonzero().flatten()
+        for column, index in enumerate(rows[:most].tolist()):
             left, low = (1.4 + 0.5 * column) / (1.4 + 0.5 * most), 1 - (row + 1) / len(cells)
             axes = figure.add_axes((left, low, 0.47 / (1.4 + 0.5 * most), 0.9 / len(cells)))
-            image = pixels[int(index)].permute(1, 2, 0).squeeze(-1).numpy()
+            image = pixels[index].permute(1, 2, 0).squeeze(-1).numpy()
             axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
             axes.axis("off")
         figure.text(0.01, 1 - (row + 0.5) / len(cells), one["contender"], fontsize=8, color=INK, va="center")
