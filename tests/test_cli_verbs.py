@@ -17,8 +17,9 @@ from typer.testing import CliRunner
 import infodistill
 from infodistill import doctor as examination
 from infodistill.cli import app
+from infodistill.set_information import NOTES
 
-VERBS = ["demo", "distill", "evaluate", "measure", "teachers", "experts", "reproduce", "report", "doctor"]
+VERBS = ["demo", "distill", "sample", "evaluate", "measure", "teachers", "experts", "reproduce", "report", "doctor"]
 TINY = ["--net", "convnet2-w4", "--set", "real_per_class=4", "--set", "teachers.epochs=1", "--set", "teachers.count=2"]
 
 
@@ -64,7 +65,10 @@ def test_measure_gives_bounds_with_notes_and_stores_them(made: Path) -> None:
     assert facts["ceiling"]["mean"] == pytest.approx(torch.tensor(10.0).log().item())
     assert all(facts[name]["note"] for name in ("cmi", "nce", "nwj", "ceiling"))
     assert infodistill.artefact.measure_of(made) == facts
-    assert "nats" in call("measure", made)
+    assert facts["held_out"] == "500 test images" and 0 < facts["p3"]["mean"] < 2.31
+    assert {"p3", "c1", "c2", "c5", "c7"} == {name for name in NOTES if facts[name]["bound"] == "lower"} - {"c5_vendi"}
+    text = call("measure", made)
+    assert "nats" in text and "bounds of sampling" in text and "NOT a bound" in text
 
 
 def test_teachers_are_kept(tmp_path: Path) -> None:

@@ -22,10 +22,12 @@ def measure(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """How much information a set carries: CMI under pretrained teachers, NCE and NWJ bounds with the real data.
+    """How much information a set carries: CMI under pretrained teachers, bounds with the real data, diversity.
 
     Example: infodistill measure runs/digits
     """
+    from infodistill.set_information import NOTES
+
     facts = _measured(folder, data, ipc, seed=seed, device=device)
     if folder is not None:
         _store(folder, facts)
@@ -37,6 +39,16 @@ def measure(
         entry = facts[name]
         spread = f" ± {entry['std']:.4f} (n={entry['n']})" if "std" in entry else ""
         print(f"{name:8} {entry['mean']:.4f}{spread}   {entry['note']}")
+    print(f"bounds of sampling, read on {facts['held_out']}; in brackets random real subsets of this size")
+    for name in NOTES:
+        print(_line(name, facts[name]))
+
+
+def _line(name: str, entry: dict[str, Any]) -> str:
+    value = "–" if entry["mean"] is None else f"{entry['mean']:.4f}"
+    random = entry["random"]
+    beside = "" if random is None else f" ({random['mean']:.4f} ± {random['std']:.4f})"
+    return f"{name:8} {value}{beside}   {entry['note']}"
 
 
 def _measured(folder: Path | None, data: str | None, ipc: int, *, seed: int, device: str) -> dict[str, Any]:
