@@ -13,7 +13,7 @@ from guided import ENCODED, MODEL, NONE, REAL, TEACHERS, NearestMean, drawn, log
 from infodistill.compute import View
 from infodistill.diffusion.encoded import Encoded
 from infodistill.diffusion.given import Given, Tightest, code_variance
-from infodistill.diffusion.igds import CONTEXTUALS, PROTOTYPES, ROUTES, Fixed
+from infodistill.diffusion.igds import CONTEXTUALS, PROTOTYPES, ROUTES, Fixed, igds
 from infodistill.information.bandwidths import tightest_bandwidth
 from infodistill.information.set_decoder import set_decoder_information
 
@@ -29,6 +29,9 @@ def test_bandwidths_are_read_on_images_the_centres_were_not_fitted_to() -> None:
     batch = ENCODED.rows(lone)
     few = Given(MODEL, Encoded(batch.x, batch.y, ENCODED.space, ENCODED.class_names), 3)
     assert math.isfinite(few.tightest[1]) and few.centres.shape[:2] == (5, 1)
+    none = Encoded(batch.x[batch.y != 2], batch.y[batch.y != 2], ENCODED.space, ENCODED.class_names)
+    with pytest.raises(ValueError, match=r"1\.\.0 \(rows of class 2\)"):
+        igds(MODEL, none, 3)
 
 
 def test_the_width_of_a_gaussian_code_is_half_the_way_to_the_next_image() -> None:

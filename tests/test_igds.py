@@ -8,6 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+import infodistill.diffusion.given as given
+import infodistill.diffusion.igds as module
 from guided import ENCODED, MODEL, NONE, REAL, TEACHERS, drawn, made
 from infodistill.augment import identity
 from infodistill.diffusion.estimators import PROTOTYPES, Given, Tightest, prototype_scale
@@ -38,18 +40,18 @@ def test_beta_is_the_contextual_push_over_the_prototypes() -> None:
 
 
 def test_facts_tell_every_number_in_use() -> None:
-    given = Given(MODEL, ENCODED, 3)
+    read = Given(MODEL, ENCODED, 3)
     facts = igds(MODEL, ENCODED, 3).facts
     assert facts["s"] == 1 and facts["beta"] == pytest.approx(0.2 * math.log(3) / math.log(5))
-    assert facts["contextual"]["variance"] == pytest.approx(given.pair_distance / (8 * math.log(4)))
-    assert facts["prototype"]["bandwidth"] == given.tightest[0] and facts["variance"] == ENCODED.variance
+    assert facts["contextual"]["variance"] == pytest.approx(read.pair_distance / (8 * math.log(4)))
+    assert facts["prototype"]["bandwidth"] == read.tightest[0] and facts["variance"] == ENCODED.variance
     one = Given(MODEL, ENCODED, 1)
     assert igds(MODEL, ENCODED, 1).facts["prototype"]["bandwidth"] == pytest.approx(3 * one.tightest[0])
     assert (
         Tightest(0.5)(one) == pytest.approx(0.5 * one.tightest[0]) and "contextual" not in igds(MODEL, ENCODED, 1).facts
     )
     pairs = torch.cat([torch.pdist(ENCODED.x[rows].flatten(1)) for rows in ENCODED.members])
-    assert given.pair_distance == pytest.approx(float(pairs.square().median()), rel=1e-5)
+    assert read.pair_distance == pytest.approx(float(pairs.square().median()), rel=1e-5)
 
 
 def test_without_a_push_it_is_plain_sampling_bit_for_bit() -> None:
@@ -130,6 +132,16 @@ def test_bayes_follows_the_gradient_where_the_default_normalises() -> None:
     ratio = one / other  # the same direction and one factor a class: the first step starts from the same images
     torch.testing.assert_close(ratio, ratio[:, :1].expand_as(ratio), rtol=1e-3, atol=0)
     assert float(ratio[:, 0].std() / ratio[:, 0].mean()) > 0.1
+
+
+def test_many_classes_show_fewer_real_images_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SHOWN", 60)
+    for per_class, rows in ((20, 12), (5, 5), (None, 30)):
+        assert len(igds(MODEL, ENCODED, 3, settings=IGDS(per_class=per_class)).real(1.0)) == 5 * rows
+    monkeypatch.setattr(module, "SHOWN", 5)
+    assert len(igds(MODEL, ENCODED, 3).real(1.0)) == 5 * 8
+    monkeypatch.setattr(given, "CENTRES_IN_ALL", 10)
+    assert Given(MODEL, ENCODED, 3).centres.shape[:2] == (5, 2)
 
 
 def test_no_images_are_refused() -> None:

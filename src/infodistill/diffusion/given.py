@@ -20,14 +20,14 @@ from infodistill.information.bandwidths import bandwidth_from_pairs, median_pair
 from infodistill.information.classifier_bounds import NoisyClassifier, Views
 from infodistill.types import Batch
 
-READ = 1000
-"""Real images of a class that bandwidths are read from, at most."""
+READ, READ_IN_ALL = 1000, 50_000
+"""Real images that bandwidths are read from, at most: of a class, and of all."""
 
 SLACK = 1e-3
 """Nats by which a wider bandwidth may read less than the tightest and still be taken for it."""
 
-MOST_CENTRES = 50
-"""Centres that stand for a class which is not being sampled, at most."""
+CENTRES, CENTRES_IN_ALL = 50, 10_000
+"""Centres that stand for the classes which are not being sampled, at most: of a class, and of all."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ class Given:
 
     @cached_property
     def read(self) -> Batch:
-        """At most `READ` real images of every class, class-major, keyed."""
-        return self.encoded.minibatch(READ, self.seed)(0.0)
+        """Some real images of every class (`READ`, fewer where classes are many), class-major, keyed."""
+        return self.encoded.minibatch(max(2, min(READ, READ_IN_ALL // self.classes)), self.seed)(0.0)
 
     @cached_property
     def features(self) -> Tensor:
@@ -95,9 +95,13 @@ class Given:
 
     @cached_property
     def centres(self) -> Tensor:
-        """(C, m, d) k-means centres, as many as there will be images, though at most `MOST_CENTRES`."""
-        count = min(self.ipc, MOST_CENTRES, int(torch.bincount(self.read.y, minlength=self.classes).min()))
+        """(C, m, d) k-means centres, as many as there will be images, though at most `CENTRES`."""
+        count = min(self._most, int(torch.bincount(self.read.y, minlength=self.classes).min()))
         return class_centres(self.features, self.read.y, count, self.seed, classes=self.classes)
+
+    @property
+    def _most(self) -> int:
+        return max(1, min(self.ipc, CENTRES, CENTRES_IN_ALL // self.classes))
 
     @cached_property
     def tightest(self) -> tuple[float, float]:
@@ -107,12 +111,11 @@ class Given:
         images look best at a bandwidth that is too narrow for any other. A class of one image is on both sides.
         """
         y = self.read.y
-        place = torch.arange(len(y), device=y.device)
-        first = (y.diff(prepend=y[:1] - 1) != 0).nonzero().flatten()
-        even = (place - first[y]) % 2 == 0
-        alone = torch.bincount(y, minlength=self.classes)[y] == 1
+        sizes = torch.bincount(y, minlength=self.classes)
+        place = torch.arange(len(y), device=y.device) - (sizes.cumsum(0) - sizes)[y]
+        even, alone = place % 2 == 0, sizes[y] == 1
         fitted, heard = self.features[even], ~even | alone
-        count = min(self.ipc, MOST_CENTRES, int(torch.bincount(y[even], minlength=self.classes).min()))
+        count = min(self._most, int((sizes.min() + 1) // 2))
         codes = class_centres(fitted, y[even], count, self.seed, classes=self.classes).flatten(0, 1)
         code_y = torch.arange(self.classes, device=y.device).repeat_interleave(count)
         return tightest_bandwidth(self.features[heard], y[heard], codes, code_y, classes=self.classes, slack=SLACK)

@@ -40,6 +40,9 @@ from infodistill.types import Batch, Term, ValueSpace
 
 __all__ = ["CONTEXTUALS", "IGDS", "PROTOTYPES", "ROUTES", "RULES", "Fixed", "beta", "igds", "prototype_scale"]
 
+SHOWN = 8192
+"""Real images a step looks at, about, where there are many classes."""
+
 
 def contextual_push(n: int, most: float = 0.2) -> float:
     """Most * min(1, log n / log 5): 0 at one image per class, all of it from five (ours; fitted, not a law)."""
@@ -99,7 +102,8 @@ class IGDS:
         route: from the variance s0^2 of the real images to how gradients pass the denoiser.
         window: t/T at which guidance acts.
         clip: the largest r.m.s. push of an image, in units of the predicted noise; a safety net.
-        per_class: real images of every class a step looks at; None all. A class of no more is there whole.
+        per_class: real images of every class a step looks at, fewer than that where they would be more than `SHOWN`,
+            though 8 at least; None all. A class of no more is there whole.
         noisy_classifier: q(y | x, sigma), which P1 needs.
         teachers: classifiers of clean images, which P2 and C1 need.
     """
@@ -117,10 +121,6 @@ class IGDS:
     per_class: int | None = 256
     noisy_classifier: NoisyClassifier | None = None
     teachers: Views | None = None
-
-
-def _nothing() -> dict[str, Any]:
-    return {}
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ class Guidance:
     clip: float | None
     couples: bool
     watch: Callable[[Watched], None] | None = None
-    facts: Mapping[str, Any] = field(default_factory=_nothing)
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def __call__(self, denoise: Denoise) -> Denoise:
         guided = guide(
@@ -205,7 +205,7 @@ def igds(
         forces={**forces, **(extra or {})},
         classes=model.num_classes,
         space=encoded.space,
-        real=encoded.minibatch(how.per_class, seed),
+        real=encoded.minibatch(_shown(how.per_class, model.num_classes), seed),
         route=how.route(encoded.variance),
         window=(model.sigma_at(how.window[0]), model.sigma_at(how.window[1])),
         clip=how.clip,
@@ -222,6 +222,10 @@ def _forces(given: Given, how: IGDS, scales: Mapping[str, float]) -> dict[str, F
         if part.build is not None and scales[name] != 0:
             forces[name] = Force(part.build(given), scales[name], how.rule, part.shows)
     return forces
+
+
+def _shown(per_class: int | None, classes: int) -> int | None:
+    return None if per_class is None else min(per_class, max(8, SHOWN // classes))
 
 
 def _constants(term: Term) -> dict[str, float]:
