@@ -134,7 +134,7 @@ def test_a_plan_survives_json_and_follows_the_size_of_the_images() -> None:
     for plan in (planned(small), planned(large), planned(tiny(side=28), latent=True, seed=3)):
         assert GeneratorPlan.from_dict(json.loads(json.dumps(plan.as_dict()))) == plan
     assert planned(small).name == "pixels-mlp" and planned(large).name == "latents-dit"
-    assert planned(tiny(side=28)).name == "pixels-dit" and planned(tiny(side=28), kind="unet").network["kind"] == "unet"
+    assert planned(tiny(side=28)).name == "pixels-unet" and planned(tiny(side=28), kind="dit").network["patch"] == 4
     timed = planned(large).within(10, {"autoencoder": 0.5, "denoiser": 0.1}, steps=False)
     assert timed.encoding is not None and timed.encoding.fit.minutes == pytest.approx(3.5)
     assert timed.denoising.fit.steps == pytest.approx(0.85 * 6.5 * 60 / 0.1, abs=1)

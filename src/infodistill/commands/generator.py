@@ -43,9 +43,9 @@ def train(
     skip_corrupt: Annotated[
         bool, typer.Option("--skip-corrupt", help="Leave out and count unreadable images.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Key of every draw.")] = 0,
+    seed: Annotated[int | None, typer.Option(help="Key of every draw.  [default: 0]")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    precision: Annotated[str, typer.Option(help="float32 or bf16.")] = "float32",
+    precision: Annotated[str | None, typer.Option(help="float32 or bf16.  [default: float32]")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the model.  [default: the cache, for `sample`]")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the training in --out, or start it.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would happen and what it costs.")] = False,
@@ -62,19 +62,18 @@ def train(
     from infodistill.policy import resolve
     from infodistill.progress import telling
 
-    policy = resolve(device, precision)
+    policy = resolve(device, precision or "float32")
     real = load_data(data, size=size, skip_corrupt=skip_corrupt).to(policy.device)
     settings = _settings(set_ or [], {"steps": steps, "batch": batch, "lr": lr})
-    plan = _plan(real, kind=kind, latent=latent, settings=settings, precision=precision, seed=seed)
+    plan = _plan(real, kind=kind, latent=latent, settings=settings, precision=policy.precision, seed=seed or 0)
     folder = out or cached_folder(real, plan, cache_dir())
     if out is None and finished(folder) and not resume:
         say(f"there is one already: {folder} (delete it, or give --out, to train another)")
         return _told(folder, as_json)
     stored = stored_plan(folder)
-    if stored is not None and not resume and out is not None:
-        raise ValueError(f"{folder} holds a generator: give --resume to continue it, or another --out")
-    if stored is not None and (kind is not None or latent is not None or set(settings) - {"steps"}):
-        raise ValueError("--resume takes --steps and --minutes and no other setting: the rest is as it was started")
+    named = [] if out is None else [kind, latent]  # in the cache they say which
+    if stored is not None:
+        _check_resumed(folder, {"resume": resume or out is None, **settings}, [*named, seed, precision])
     plan = _budgeted(real, stored or plan, minutes, steps, planned_anew=stored is None)
     if dry_run:
         return _dry_run(real, plan, folder, as_json)
@@ -107,6 +106,14 @@ def _settings(typed: list[str], flags: dict[str, Any]) -> dict[str, Any]:
     if twice := sorted(set(settings) & set(given)):
         raise ValueError(f"{twice[0]} is given twice: by --{twice[0]} and by --set")
     return {**settings, **given}
+
+
+def _check_resumed(folder: Path, settings: dict[str, Any], flags: list[Any]) -> None:
+    """A training that was begun is continued on demand, and with the settings it was begun with."""
+    if not settings.pop("resume"):
+        raise ValueError(f"{folder} holds a generator: give --resume to continue it, or another --out")
+    if set(settings) - {"steps"} or any(flag is not None for flag in flags):
+        raise ValueError("--resume takes --steps and --minutes and no other setting: the rest is as it was started")
 
 
 def _plan(real: RealData, **asked: Any) -> GeneratorPlan:

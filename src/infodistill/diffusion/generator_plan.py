@@ -20,6 +20,16 @@ PIXEL_SIDE = 32
 AUTOENCODER_SHARE = 0.35
 """Of a budget in minutes, when there is an autoencoder to train first."""
 
+TINY, SMALL = 256, 1024
+"""Values of an image: up to TINY a residual MLP is the default; up to SMALL a UNet is narrow."""
+
+USUAL: Mapping[str, Mapping[str, Any]] = {
+    "mlp": {"steps": 2500, "lr": 1e-3, "batch": 128},
+    "unet": {"steps": 5000, "lr": 1e-3, "batch": 32},
+    "dit": {"steps": 10_000, "lr": 5e-4, "batch": 64},
+}
+"""By the kind of network."""
+
 VALIDATIONS = 20
 """Of one training, evenly spaced."""
 
@@ -102,10 +112,8 @@ def planned(
     if latent:
         autoencoder, encoding = _encoding(real, of_autoencoder, precision, seed)
     shape = real.shape if autoencoder is None else latent_shape(autoencoder)
-    network = {**_network(shape, real.num_classes, kind), **of_network}
-    small = network["kind"] == "mlp"
-    usual = {"steps": 2500, "lr": 1e-3, "batch": 128} if small else {"steps": 10_000, "lr": 5e-4, "batch": 64}
-    fit, rest = _fit({**usual, "precision": precision, **asked})
+    network = {**_network(shape, real.num_classes, kind or (None if latent else _pixel_kind(shape))), **of_network}
+    fit, rest = _fit({**USUAL[network["kind"]], "precision": precision, **asked})
     return GeneratorPlan(network, _made(DenoiserFit, {"fit": fit, "seed": seed, **rest}), autoencoder, encoding)
 
 
@@ -118,10 +126,18 @@ def _network(shape: tuple[int, int, int], classes: int, kind: str | None) -> dic
     if kind is None:
         return default_config(shape, classes)
     asked: dict[str, Any] = {"kind": kind, "shape": list(shape), "classes": classes}
+    if kind == "unet":
+        return {**asked, "channels": [16, 32, 64] if math.prod(shape) <= SMALL else [32, 64, 64]}
     if kind != "dit":
         return asked
     patch = next((p for p in range(1, shape[1] + 1) if shape[1] % p == 0 and (shape[1] // p) ** 2 <= 64), shape[1])
     return {**asked, "patch": patch}
+
+
+def _pixel_kind(shape: tuple[int, int, int]) -> str | None:
+    """A UNet for pixels that it divides: on MNIST 80 s of one core bring it further than 190 s a DiT (.154, .201)."""
+    fits = math.prod(shape) > TINY and shape[1] % 4 == 0 and shape[2] % 4 == 0
+    return "unet" if fits else None
 
 
 def _encoding(
