@@ -71,7 +71,7 @@ def test_every_batch_is_mixed() -> None:
 
 
 @pytest.mark.parametrize("side", [64, 128, 224])
-@pytest.mark.parametrize("name", ["convnet6", "resnetap10", "resnet18"])
+@pytest.mark.parametrize("name", ["convnet6", "resnetap10", "resnet18-idc"])
 def test_the_three_networks_are_built_at_every_size(name: str, side: int) -> None:
     net = nets.by_name(name)((3, side, side), 10)
     if name == "convnet6":

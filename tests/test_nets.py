@@ -19,7 +19,16 @@ from infodistill.types import Net
 
 SHAPES = [(1, 28, 28), (3, 32, 32), (3, 64, 64), (1, 8, 8), (3, 20, 17)]
 FACTORIES = sorted(nets.NETS)
-SMALLEST = {"lenet": 16, "alexnet": 8, "vgg11": 2, "resnet18": 2, "resnetap10": 2, "mlp": 1, "convnet3": 8}
+SMALLEST = {
+    "lenet": 16,
+    "alexnet": 8,
+    "vgg11": 2,
+    "resnet18": 2,
+    "resnet18-idc": 2,
+    "resnetap10": 2,
+    "mlp": 1,
+    "convnet3": 8,
+}
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -80,6 +89,8 @@ def test_parameter_counts() -> None:
     cifar, digits, tiny, large = (3, 32, 32), (1, 28, 28), (3, 64, 64), (3, 224, 224)
     assert _resnet(wide, 2, 3, 10) == 11_173_962
     assert count(made("resnet18", cifar)) == 11_173_962
+    assert count(made("resnet18-idc", cifar)) == 11_173_962
+    assert count(made("resnet18-idc", large)) == _resnet(wide, 2, 3, 10, stem=7)
     assert count(made("resnet18", digits)) == _resnet(wide, 2, 1, 10)
     assert count(made("resnet18", tiny, 200)) == _resnet(wide, 2, 3, 200)
     assert count(made("resnetap10", cifar)) == _resnet(narrow, 1, 3, 10)
@@ -103,6 +114,9 @@ def test_maps_are_the_published_ones() -> None:
 
     assert maps("resnet18", (3, 32, 32)) == [(64, 32, 32), (128, 16, 16), (256, 8, 8), (512,)]
     assert maps("resnet18", (3, 64, 64))[-1] == (512,)
+    assert maps("resnet18-idc", (3, 64, 64)) == maps("resnet18", (3, 64, 64))
+    assert maps("resnet18-idc", (3, 128, 128)) == [(64, 64, 64), (128, 32, 32), (256, 16, 16), (512,)]
+    assert maps("resnet18-idc", (3, 224, 224)) == [(64, 56, 56), (128, 28, 28), (256, 14, 14), (512,)]
     assert maps("resnetap10", (3, 32, 32)) == [(32, 32, 32), (64, 16, 16), (128, 8, 8), (256,)]
     assert maps("resnetap10", (3, 64, 64))[0] == (64, 64, 64)
     assert maps("resnetap10", (3, 128, 128))[0] == (64, 64, 64)  # pooled once behind the stem

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import pytest
 import torch
 
 import infodistill
-from infodistill.diffusion import making
+from infodistill.diffusion import making, supplying
+from infodistill.diffusion.pretrained import open_model
+from infodistill.diffusion.request import SampleRequest
+from infodistill.diffusion.running import planned
 from infodistill.diffusion.watching import read
 from infodistill.distilled import Distilled
 from infodistill.real import RealData
@@ -91,8 +95,6 @@ def test_every_method_changes_the_images(model: Path, tmp_path: Path, guided: Pa
 
 
 def test_evaluate_and_report_need_no_flags(guided: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
-
     from infodistill.protocol import EvaluationProtocol
 
     stored = EvaluationProtocol.from_dict
@@ -168,6 +170,49 @@ def test_calibration_chooses_within_its_budget(
     assert best.items() <= told["chosen"]["setting"].items()
     call("sample", "--out", out, "--resume")
     assert len(seen) == 3  # kept in calibration.json
+
+
+def test_without_a_generator_that_of_the_data_is_found_or_trained(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INFODISTILL_CACHE", str(tmp_path / "cache"))
+    trained: list[Path] = []
+
+    def train(real: RealData, folder: Path, *args: object, **settings: object) -> Path:
+        trained.append(folder)
+        tiny_model(folder)
+        (folder / "generator.json").write_text('{"status": "done"}')
+        return folder
+
+    monkeypatch.setattr(supplying, "train_generator", train)
+    asked = ("sample", "--data", "digits", "--steps", str(STEPS), "--ipc", "1")
+    call(*asked, "--out", tmp_path / "first")
+    call(*asked, "--out", tmp_path / "second")
+    sampled(model, tmp_path / "named", "--ipc", "1")
+    assert len(trained) == 1 and trained[0].parent == tmp_path / "cache" / "generators"
+    images = [infodistill.load(tmp_path / name).images for name in ("first", "second", "named")]
+    assert torch.equal(images[0], images[1]) and torch.equal(images[0], images[2])
+
+
+def test_own_generators_are_sampled_without_and_foreign_ones_with_guidance_of_the_papers(model: Path) -> None:
+    real = infodistill.load_data("digits")
+    opened = open_model(str(model), real.class_names)
+    ours = replace(opened, facts={"origin": "infodistill generator train"})
+    foreign = [planned(SampleRequest("digits", cfg=cfg), opened).weight for cfg in (None, 2.0)]
+    assert foreign == [4.0, 2.0] and planned(SampleRequest("digits"), ours).weight == 1.0
+    assert planned(SampleRequest("digits", ipc=50), ours).together == 2
+    assert planned(SampleRequest("digits", prototype="p3-coupled"), ours).together is None
+
+
+def test_a_model_for_images_of_another_size_is_refused_before_anything_is_sampled(model: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    for label in infodistill.load_data("digits").class_names:
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for i in range(4):
+            Image.new("L", (10, 10), 20 * i).save(tmp_path / "data" / label / f"{i}.png")
+    told = call("sample", "--data", tmp_path / "data", "--generator", model, "--out", tmp_path / "out", code=2)
+    assert "the model denoises (1, 8, 8), images (1, 10, 10)" in " ".join(told.split())
 
 
 def test_dry_run_says_what_would_happen_and_writes_nothing(model: Path, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The hard-label protocol of generative distillation on ImageNet subsets, at any resolution.
 
 IDC (Kim et al., ICML 2022) on photographs, as Minimax Diffusion (Gu et al., CVPR 2024), IGD and MGD3 train ConvNet-6,
-ResNetAP-10 and ResNet-18 with instance norm (`convnet6`, `resnetap10`, `resnet18`): fewer epochs for more images.
+ResNetAP-10 and ResNet-18 with instance norm (`convnet6`, `resnetap10`, `resnet18-idc`): fewer epochs for more images.
 
 Differs: the authors test a hundred times and report the best epoch, this the last; they resize to 224 px, this leaves
 the size to the data. Their jitter clips pixels, this does not.

@@ -7,12 +7,13 @@ import re
 from infodistill.nets.classic import alexnet, lenet, mlp, vgg11
 from infodistill.nets.convnet import ConvNet, convnet
 from infodistill.nets.initialise import initialise
-from infodistill.nets.resnet import resnet18, resnetap10
+from infodistill.nets.resnet import resnet18, resnet18_idc, resnetap10
 from infodistill.types import Net, NetFactory
 
 NETS: dict[str, NetFactory] = {
     "convnet3": convnet(depth=3, width=128),
     "resnet18": resnet18(),
+    "resnet18-idc": resnet18_idc(),
     "resnetap10": resnetap10(),
     "vgg11": vgg11(),
     "alexnet": alexnet(),
@@ -56,6 +57,7 @@ __all__ = [
     "mlp",
     "names",
     "resnet18",
+    "resnet18_idc",
     "resnetap10",
     "vgg11",
 ]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +25,8 @@ from infodistill.types import Net, NetFactory
 Size = tuple[int, int]
 Down = Callable[[int], tuple[int, int]]
 """down(factor) -> (stride of a block's first convolution, side of the average pooling after it)."""
-Stem = Callable[[int, int, Size], tuple[nn.Conv2d, int]]
-"""stem(channels, width, image size) -> (the first convolution, side of the average pooling after its norm and ReLU)."""
+Stem = Callable[[int, int, Size], tuple[nn.Conv2d, nn.Module]]
+"""stem(channels, width, image size) -> (the first convolution, the pooling after its norm and ReLU)."""
 
 
 def strided(factor: int) -> tuple[int, int]:
@@ -38,17 +39,28 @@ def pooled(factor: int) -> tuple[int, int]:
     return 1, factor
 
 
-def cifar_stem(channels: int, width: int, size: Size) -> tuple[nn.Conv2d, int]:
+def cifar_stem(channels: int, width: int, size: Size) -> tuple[nn.Conv2d, nn.Module]:
     """One 3x3 convolution, no pooling."""
     del size
-    return nn.Conv2d(channels, width, 3, padding=1, bias=False), 1
+    return nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.Identity()
 
 
-def pooled_stem(channels: int, width: int, size: Size) -> tuple[nn.Conv2d, int]:
+def pooled_stem(channels: int, width: int, size: Size) -> tuple[nn.Conv2d, nn.Module]:
     """IDC's size classes: 3x3 up to 64 px; 3x3 and 2x2 averages up to 128 px; 7x7 and 4x4 averages beyond."""
     if max(size) > 128:
-        return nn.Conv2d(channels, width, 7, padding=3, bias=False), 4
-    return cifar_stem(channels, width, size)[0], 2 if max(size) > 64 else 1
+        return nn.Conv2d(channels, width, 7, padding=3, bias=False), _average(4)
+    return cifar_stem(channels, width, size)[0], _average(2 if max(size) > 64 else 1)
+
+
+def strided_stem(channels: int, width: int, size: Size) -> tuple[nn.Conv2d, nn.Module]:
+    """IDC's size classes of ResNets with strides: 3x3 up to 64 px; beyond, 3x3 maxima at every second pixel.
+
+    Above 128 px the convolution is 7x7 at every second pixel too, that of He et al. for ImageNet.
+    """
+    if max(size) <= 64:
+        return cifar_stem(channels, width, size)
+    large = nn.Conv2d(channels, width, 7, 2, padding=3, bias=False)
+    return large if max(size) > 128 else cifar_stem(channels, width, size)[0], nn.MaxPool2d(3, 2, padding=1)
 
 
 class BasicBlock(nn.Module):
@@ -93,10 +105,11 @@ class ResNet(Net):
         if min(size) < 2:
             raise ValueError(f"a ResNet needs images of at least 2x2 pixels, got {size[0]}x{size[1]}")
         self.law = law
-        self.conv, side = stem(channels, widths[0], size)
+        self.conv, pool = stem(channels, widths[0], size)
+        size = _through(self.conv, size)
         self.norm = norm(widths[0], *size)
-        self.pool = _average(side)
-        size, inputs = _shrunk(size, (1, side)), widths[0]
+        self.pool = pool
+        size, inputs = _through(pool, size), widths[0]
         self.groups = nn.ModuleList()
         for index, (count, width) in enumerate(zip(blocks, widths, strict=True)):
             shrink = _halving(size, down) if index else (1, 1)
@@ -121,6 +134,11 @@ class ResNet(Net):
 def resnet18(*, norm: Norm = instance_norm) -> NetFactory:
     """CIFAR ResNet-18: 3x3 stem, two blocks per group, widths 64 to 512, default PyTorch initialisation."""
     return partial(ResNet, norm=norm)
+
+
+def resnet18_idc(*, norm: Norm = instance_norm) -> NetFactory:
+    """ResNet-18 as IDC and Minimax Diffusion evaluate photographs: `resnet18` up to 64 px, `strided_stem` beyond."""
+    return partial(ResNet, norm=norm, stem=strided_stem)
 
 
 def resnetap10(*, norm: Norm = instance_norm, width: int | None = None) -> NetFactory:
@@ -149,6 +167,19 @@ def _resnetap10(shape: tuple[int, int, int], classes: int, *, norm: Norm, width:
 def _halving(size: Size, down: Down) -> tuple[int, int]:
     """How a group shrinks its input: by two, unless less than two pixels a side would be left."""
     return down(2) if min(_shrunk(size, down(2))) >= 2 else (1, 1)
+
+
+def _through(module: Any, size: Size) -> Size:
+    """Map size after a convolution or a pooling."""
+    if isinstance(module, nn.Identity):
+        return size
+    kernel, stride, padding = (_side(value) for value in (module.kernel_size, module.stride, module.padding))
+    height, width = ((length + 2 * padding - kernel) // stride + 1 for length in size)
+    return height, width
+
+
+def _side(value: int | tuple[int, ...]) -> int:
+    return value if isinstance(value, int) else value[0]
 
 
 def _shrunk(size: Size, shrink: tuple[int, int]) -> Size:
