@@ -147,6 +147,15 @@ def test_the_budget_of_minutes_ends_with_a_validation(tmp_path: Path) -> None:
     assert more.stopped == "steps" and [step for step, _ in more.validations] == [0, 4, 8, 12]
 
 
+def test_what_a_budget_ends_is_annealed() -> None:
+    """The schedule follows whichever is further on; without a budget, or with a constant one, time changes nothing."""
+    hyper = replace(HYPER, steps=100, warmup=0, minutes=2.0)
+    assert hyper.rate(0, 60.0) == pytest.approx(hyper.lr / 2) and hyper.rate(75, 60.0) == hyper.rate(75)
+    assert hyper.rate(10, 120.0) == pytest.approx(0) and hyper.rate(10, 500.0) == pytest.approx(0)
+    assert replace(hyper, minutes=None).rate(0, 500.0) == hyper.lr
+    assert replace(hyper, schedule=constant).rate(3, 100.0) == hyper.lr
+
+
 def test_bfloat16_keeps_float32_weights_and_casts_them_anew_every_step() -> None:
     """A cast kept from an earlier step would leave the loss of a repeated batch where it was."""
     module = network()

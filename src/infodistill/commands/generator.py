@@ -73,7 +73,7 @@ def train(
     stored = stored_plan(folder)
     named = [] if out is None else [kind, latent]  # in the cache they say which
     if stored is not None:
-        _check_resumed(folder, {"resume": resume or out is None, **settings}, [*named, seed, precision])
+        _check_resumed(folder, resume or out is None, settings, [*named, seed, precision])
     plan = _budgeted(real, stored or plan, minutes, steps, planned_anew=stored is None)
     if dry_run:
         return _dry_run(real, plan, folder, as_json)
@@ -108,9 +108,9 @@ def _settings(typed: list[str], flags: dict[str, Any]) -> dict[str, Any]:
     return {**settings, **given}
 
 
-def _check_resumed(folder: Path, settings: dict[str, Any], flags: list[Any]) -> None:
+def _check_resumed(folder: Path, resume: bool, settings: dict[str, Any], flags: list[Any]) -> None:
     """A training that was begun is continued on demand, and with the settings it was begun with."""
-    if not settings.pop("resume"):
+    if not resume:
         raise ValueError(f"{folder} holds a generator: give --resume to continue it, or another --out")
     if set(settings) - {"steps"} or any(flag is not None for flag in flags):
         raise ValueError("--resume takes --steps and --minutes and no other setting: the rest is as it was started")

@@ -44,7 +44,7 @@ def fit_generative(
 
     The module stays in the mode it is in (networks of diffusers drop labels on their own in train mode). `validate` and
     `watch` see it wearing the averaged weights, without gradients; `watch` is called after every validation. A training
-    that was saved and continues is equal to the bit, on the same machine, to one that never stopped.
+    that was saved and continues is equal to the bit, on one machine and without `minutes`, to one that never stopped.
 
     Raises:
         FloatingPointError: the loss or a weight is not finite; what was saved before is kept.
@@ -98,7 +98,7 @@ class _Run:
     def update(self) -> None:
         """One step of AdamW and of the average."""
         history, hyper = self.history, self.hyper
-        self.optimiser.param_groups[0]["lr"] = hyper.rate(history.step)
+        self.optimiser.param_groups[0]["lr"] = hyper.rate(history.step, history.seconds)
         self.optimiser.zero_grad(set_to_none=True)
         with self._precision():
             value = self.loss(history.step)

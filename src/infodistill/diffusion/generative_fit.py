@@ -40,7 +40,8 @@ class GenerativeFit:
         validate_every: steps between validations; there is one after the last step too.
         patience: validations without a new best before training stops; None never stops.
         precision: "float32", or "bf16" for autocast with float32 weights and averages.
-        minutes: budget of training time over all resumed calls; None has no limit. What stops early is not annealed.
+        minutes: budget of training time over all resumed calls; None has no limit. With one, the schedule follows
+            steps or time, whichever is further on: what the budget ends is annealed, and no two runs are equal then.
         report: steps between reports of the mean loss, which is when it is looked at (and an accelerator waited for).
     """
 
@@ -69,9 +70,12 @@ class GenerativeFit:
         if self.patience is not None and self.patience < 1:
             raise ValueError(f"patience must be at least 1 validation or None, got {self.patience}")
 
-    def rate(self, step: int) -> float:
-        """The learning rate of a step, counted from 0."""
-        return self.lr * min(1.0, (step + 1) / max(self.warmup, 1)) * self.schedule(step / max(self.steps, 1))
+    def rate(self, step: int, seconds: float = 0.0) -> float:
+        """The learning rate of a step, counted from 0, begun after `seconds` of training."""
+        done = step / max(self.steps, 1)
+        if self.minutes:
+            done = max(done, min(seconds / (60 * self.minutes), 1.0))
+        return self.lr * min(1.0, (step + 1) / max(self.warmup, 1)) * self.schedule(done)
 
     def facts(self) -> dict[str, Any]:
         """JSON-able; what a checkpoint must agree with. The totals may be changed when resuming and are not in it."""
