@@ -52,10 +52,10 @@ class Bench:
     ) -> None:  # fmt: skip
         self.study, self.folder = study, folder
         self.policy, self.tell = policy or Policy(), tell or _nobody
-        whole = load_data(data or study.data, **study.reading)
-        if whole.test is None:
-            raise ValueError(f"the data '{whole.name}' has no test part to judge on")
-        self.train, self.held = whole.split(study.held, SPLIT)
+        self.whole = load_data(data or study.data, **study.reading)
+        if self.whole.test is None:
+            raise ValueError(f"the data '{self.whole.name}' has no test part to judge on")
+        self.train, self.held = self.whole.split(study.held, SPLIT)
         self.choosing = self.train.replace(test=self.held)
 
     @cached_property
@@ -100,7 +100,7 @@ class Bench:
             distilled,
             real,
             {self.study.net: by_name(self.study.net)},
-            protocol=protocol_for(self.study.protocol, self.train.name),
+            protocol=protocol_for(self.study.protocol, self.train.name, ipc=job.ipc, classes=self.train.num_classes),
             seeds=job.net_seeds,
             random_subsets=1,
             policy=self.policy,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from infodistill.diffusion.generator_plan import GeneratorPlan, planned
+from infodistill.diffusion.generator_plan import planned
 from infodistill.diffusion.generators import train_generator
 from infodistill.diffusion.model import DiffusionModel
 from infodistill.diffusion.noisy_classifier import noise_aware_classifier
@@ -23,15 +23,11 @@ SCHOOLING = Fit(60, 128, 0.01, 0.9, 5e-4)
 
 
 def generator(bench: Bench) -> None:
-    """Train the generator on the training images, 10 % of which stop it before it memorises."""
-    train_generator(bench.train, bench.folder / "generator", generator_plan(bench), device=bench.policy.device)
-
-
-def generator_plan(bench: Bench) -> GeneratorPlan:
-    """As the study says."""
+    """Train the generator on the images the study says, up to 10 % of which stop it before it memorises."""
     asked = dict(bench.study.facts["generator"])
-    kind, latent = asked.pop("kind", None), asked.pop("latent", None)
-    return planned(bench.train, kind=kind, latent=latent, settings=asked)
+    real = {"training": bench.train, "all": bench.whole}[asked.pop("images")]
+    plan = planned(real, kind=asked.pop("kind", None), latent=asked.pop("latent", None), settings=asked)
+    train_generator(real, bench.folder / "generator", plan, device=bench.policy.device, tell=bench.tell)
 
 
 def trained(bench: Bench) -> DiffusionModel:
