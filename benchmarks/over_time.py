@@ -111,14 +111,15 @@ def assess(args: argparse.Namespace) -> None:
 
 
 def plot(folder: Path) -> None:
-    """The curves of every contender with a record, and the random subsets."""
+    """The curves of every contender with a record, and the random subsets each was evaluated beside."""
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     for path in sorted(folder.glob("*.json")):
         found = json.loads(path.read_text())
         curve, at = found["curve"], found["random"]
         means, spread = ([100 * point["distilled"][key] for point in curve] for key in ("mean", "std"))
-        axes.errorbar([point["minutes"] for point in curve], means, spread, marker="o", capsize=3, label=path.stem)
-    axes.axhline(100 * at["mean"], color="grey", linestyle="--", label="random real images")
+        line = axes.errorbar([one["minutes"] for one in curve], means, spread, marker="o", capsize=3, label=path.stem)
+        label = f"random real images, as many as {path.stem} decodes to"
+        axes.axhline(100 * at["mean"], color=line[0].get_color(), linestyle="--", alpha=0.6, label=label)
     axes.set_xscale("symlog", linthresh=1)
     axes.set(xlabel="processor minutes of distillation", ylabel="test accuracy %")
     axes.set_xticks(MARKS, [f"{mark:g}" for mark in MARKS])
