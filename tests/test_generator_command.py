@@ -111,24 +111,6 @@ def test_the_cache_is_searched_by_the_images(tmp_path: Path, monkeypatch: pytest
     assert again.stdout == first.stdout
 
 
-def test_latents_come_after_an_autoencoder(tmp_path: Path) -> None:
-    pytest.importorskip("diffusers")
-    real = tiny(side=8)
-    settings = {"steps": 20, "batch": 8, "network.width": 16, "autoencoder.steps": 30, "autoencoder.width": 8,
-                "autoencoder.batch": 8, "autoencoder.lr": 3e-3}  # fmt: skip
-    plan = planned(real, latent=True, settings=settings)
-    folder = train_generator(real, tmp_path / "model", plan)
-    told = json.loads((folder / "generator.json").read_text())["training"]["autoencoder"]
-    assert told["stopped"] == "steps" and told["psnr"] > 10
-    assert told["best"] == min(value for _, value in told["validations"])
-    model = load_model(folder, real.class_names)
-    assert model.shape == (4, 2, 2) and model.space is None
-    latents = model.codec.encode(real.images.float() / 255)
-    assert abs(float(latents.mean())) < 0.1 and float(latents.std()) == pytest.approx(1, abs=0.1)
-    errors = (model.codec.decode(latents).clamp(0, 1) - real.images.float() / 255).double().square()
-    assert -10 * float(errors.mean().log10()) == pytest.approx(told["psnr"], abs=1.0)
-
-
 def test_a_plan_survives_json_and_follows_the_size_of_the_images() -> None:
     small, large = tiny(), tiny(side=64)
     for plan in (planned(small), planned(large), planned(tiny(side=28), latent=True, seed=3)):

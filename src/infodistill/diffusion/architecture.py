@@ -5,11 +5,13 @@ The JSON is that of diffusers ("_class_name" and the constructor's arguments), s
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, cast
 
+import torch
 from torch import nn
 
 from infodistill.diffusion.networks import ResidualMLP, diffusers_class
@@ -89,6 +91,16 @@ def class_codes(module: nn.Module) -> int:
         return int(holder.transformer_blocks[0].norm1.emb.class_embedder.embedding_table.num_embeddings)
     found = getattr(holder, "class_embedding", None)
     return found.num_embeddings if isinstance(found, nn.Embedding) else 0
+
+
+def weights_digest(modules: Iterable[nn.Module]) -> str:
+    """A digest of the names and the bits of every weight of some networks."""
+    told = hashlib.blake2b(digest_size=8)
+    for module in modules:
+        for name, value in module.state_dict().items():
+            told.update(name.encode())
+            told.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return told.hexdigest()
 
 
 def null_id(module: nn.Module, known: int) -> int | None:

@@ -17,10 +17,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from infodistill.checkpoint import load_checkpoint
 from infodistill.diffusion.autoencoder import LatentCodec
 from infodistill.diffusion.denoiser_training import Surroundings
 from infodistill.diffusion.fitting import fit_generative
-from infodistill.diffusion.generative_fit import GenerativeFit, History
+from infodistill.diffusion.generative_fit import GenerativeFit, History, Saving
 from infodistill.diffusion.supply import Supply, rows_of_step
 from infodistill.seeding import stream
 
@@ -89,6 +90,22 @@ def train_autoencoder(
         vae.eval(), loss, how.fit, validate=validate,
         watch=around.watch, saving=around.saving, tell=around.tell, what=around.what,
     )  # fmt: skip
+
+
+@torch.no_grad()
+def trained_autoencoder(vae: nn.Module, how: AutoencoderFit, saving: Saving) -> History:
+    """Put what a training left into an AutoencoderKL, without going on: a denoiser has learned its latents.
+
+    Raises:
+        FileNotFoundError: nothing was saved.
+        ValueError: it is the training of something else, or cannot be read.
+    """
+    state = load_checkpoint(saving.path)
+    saving.check(state.get("facts"), how.fit)
+    weights = state["best"] or state["average"]
+    for name, value in vae.named_parameters():
+        value.copy_(weights[name])
+    return History(**state["history"])
 
 
 @torch.no_grad()

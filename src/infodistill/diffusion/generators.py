@@ -19,8 +19,14 @@ import torch
 from torch import nn
 
 from infodistill.diffusion.adapters import PREDICTIONS, adapted
+from infodistill.diffusion.architecture import weights_digest
 from infodistill.diffusion.autoencoder import LatentCodec, build_autoencoder
-from infodistill.diffusion.autoencoder_training import fitted_codec, reconstruction_psnr, train_autoencoder
+from infodistill.diffusion.autoencoder_training import (
+    fitted_codec,
+    reconstruction_psnr,
+    train_autoencoder,
+    trained_autoencoder,
+)
 from infodistill.diffusion.denoiser_training import Surroundings, train_denoiser
 from infodistill.diffusion.generative_fit import History, Saving
 from infodistill.diffusion.generator_plan import PIXEL_SIDE, GeneratorPlan, planned
@@ -53,15 +59,14 @@ class Training:
     def run(self) -> Path:
         """Train, or go on training, and write the model; the folder."""
         self.check()
+        module, vae = self._networks()  # before anything is written: a network that cannot be built leaves no folder
         self.record("running")
         train, held = held_out(self.real, self.plan.denoising.seed)
-        codec, told = self._codec(train, held)
-        module = build(self.plan.network, stream(self.plan.denoising.seed, "generator.network"))
-        module = module.to(self.real.device)
+        codec, told = self._codec(vae, train, held)
         model = self.model(module, codec)
         history = train_denoiser(
             module, supplied(train, codec), supplied(held, codec), self.plan.denoising, self.real.num_classes,
-            self._around("denoiser", model),
+            self._around("denoiser", model, _of_codec(codec)),
         )  # fmt: skip
         told = {**told, "denoiser": asdict(history)}
         facts = {
@@ -109,20 +114,35 @@ class Training:
         data = {"name": real.name, "fingerprint": real.fingerprint, "images": len(real), "shape": list(real.shape)}
         return {"data": {**data, "class_names": list(real.class_names)}}
 
-    def _codec(self, train: RealData, held: RealData) -> tuple[Codec, dict[str, Any]]:
-        """The codec, trained first where there is one to train, and how that went."""
-        if self.plan.autoencoder is None or self.plan.encoding is None:
+    def _networks(self) -> tuple[nn.Module, nn.Module | None]:
+        """The denoiser, and the autoencoder where there is one, before their trainings."""
+        plan, device, vae = self.plan, self.real.device, None
+        module = build(plan.network, stream(plan.denoising.seed, "generator.network")).to(device)
+        if plan.autoencoder is not None and plan.encoding is not None:
+            vae = build_autoencoder(plan.autoencoder, stream(plan.encoding.seed, "generator.autoencoder")).to(device)
+        return module, vae
+
+    def _codec(self, vae: nn.Module | None, train: RealData, held: RealData) -> tuple[Codec, dict[str, Any]]:
+        """The codec, trained first where there is one to train, and how that went.
+
+        It is trained no further, whatever the totals, once a denoiser has begun to learn its latents.
+        """
+        if vae is None or self.plan.encoding is None:
             return Pixels(), {}
-        vae = build_autoencoder(self.plan.autoencoder, stream(self.plan.encoding.seed, "generator.autoencoder"))
-        vae = vae.to(self.real.device)
-        pixels, judged = supplied(train, Pixels()), supplied(held, Pixels())
-        history = train_autoencoder(vae, pixels, judged, self.plan.encoding, self._around("autoencoder", None))
+        pixels, judged, how = supplied(train, Pixels()), supplied(held, Pixels()), self.plan.encoding
+        around = self._around("autoencoder")
+        if (self.folder / "denoiser.checkpoint").exists() and around.saving is not None:
+            history = trained_autoencoder(vae, how, around.saving)
+        else:
+            history = train_autoencoder(vae, pixels, judged, how, around)
         codec: LatentCodec = fitted_codec(vae.requires_grad_(False), pixels, self.real.shape)
         told = {"psnr": reconstruction_psnr(codec, judged), "scale": codec.scale, "shift": codec.shift}
         return codec, {"autoencoder": {**asdict(history), **told}}
 
-    def _around(self, what: str, model: DiffusionModel | None) -> Surroundings:
-        saving = Saving(self.folder / f"{what}.checkpoint", self._facts(), self.save_every)
+    def _around(
+        self, what: str, model: DiffusionModel | None = None, facts: Mapping[str, Any] | None = None
+    ) -> Surroundings:
+        saving = Saving(self.folder / f"{what}.checkpoint", {**self._facts(), **(facts or {})}, self.save_every)
         return Surroundings(saving, self.tell, None if model is None else partial(self._watch, model), what)
 
     def _watch(self, model: DiffusionModel, history: History) -> None:
@@ -202,6 +222,11 @@ def described(folder: Path) -> dict[str, Any]:
         "licence": facts.get("licence"),
         "training": _short(ours["training"]) if ours.get("training") else None,
     }
+
+
+def _of_codec(codec: Codec) -> dict[str, Any]:
+    """What says which latents a denoiser was trained on; nothing for pixels."""
+    return {"autoencoder": weights_digest([codec.vae])} if isinstance(codec, LatentCodec) else {}
 
 
 def _lasting(plan: GeneratorPlan) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import torch
 from torch import nn
 
 from infodistill.compute import Policy
+from infodistill.diffusion.architecture import weights_digest
 from infodistill.diffusion.autoencoder import LatentCodec
 from infodistill.diffusion.generator_plan import planned
 from infodistill.diffusion.generators import cached_folder, find_generator, train_generator
@@ -67,12 +67,7 @@ def check_size(model: DiffusionModel, real: RealData) -> None:
 
 def digest_of(model: DiffusionModel) -> str:
     """A digest of every weight of the model."""
-    told = hashlib.blake2b(digest_size=8)
-    for module in networks_of(model):
-        for name, value in module.state_dict().items():
-            told.update(name.encode())
-            told.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return told.hexdigest()
+    return weights_digest(networks_of(model))
 
 
 def _own(real: RealData, policy: Policy, cache: Path, *, tell: Tell | None, say: Say) -> Path:
