@@ -173,3 +173,17 @@ def test_wrong_settings_are_told_in_a_sentence() -> None:
     with pytest.raises(ValueError, match="no parameter that asks for a gradient"):
         fit_generative(network().requires_grad_(False), lambda k: torch.zeros(()), HYPER)
     assert History(step=9, best_step=4, validations=[[4, 1.0], [8, 2.0]]).since_best() == 1
+
+
+@pytest.mark.parametrize("validate", [None, lambda: 0.5], ids=["last", "best"])
+def test_an_update_that_breaks_the_weights_is_told_though_every_loss_was_finite(validate) -> None:
+    """The last gradient is infinite where the loss is not: |x|^(1/2) at 0."""
+    module = nn.Module()
+    module.theta = nn.Parameter(torch.zeros(2))
+    hyper = replace(HYPER, steps=5)
+
+    def loss(step: int) -> Tensor:
+        return module.theta.sum() if step < 4 else (0 * module.theta).abs().sqrt().sum()
+
+    with pytest.raises(FloatingPointError, match="training diverged: after step 5 a weight is not finite"):
+        fit_generative(module, loss, hyper, validate=validate)

@@ -26,7 +26,9 @@ from guiding import (
     steered,
 )
 from infodistill.diffusion.contract import Prediction, in_pieces
-from infodistill.diffusion.guidance import Force, Step, Watched, bayes, exact, noisy, normalised, surrogate
+from infodistill.diffusion.guidance import Force, Step, Watched, bayes, clean, exact, noisy, normalised, surrogate
+from infodistill.diffusion.in_pixels import InPixels
+from infodistill.diffusion.model import Pixels
 from infodistill.diffusion.schedules import linear_alphas_bar, respaced, sigma_at
 from infodistill.types import Batch
 
@@ -163,3 +165,24 @@ def test_every_guided_step_is_told() -> None:
     steered(mixture(), forces, watch=told.append)(images(), at(SIGMA), Y)
     shown = Batch(x0, Y, torch.nn.functional.one_hot(Y, CLASSES).double(), SPACE)
     assert torch.allclose(told[0].values["c"].double(), CONTEXT.per_image(shown, shown), atol=1e-6)
+
+
+@pytest.mark.parametrize("shows", [clean, noisy])
+def test_a_term_that_reads_real_images_is_refused_where_there_are_none(shows) -> None:
+    """The images being sampled must not pass for them."""
+
+    def distance(syn: Batch, real: Batch) -> Tensor:
+        return (syn.x.mean(0) - real.x.mean(0)).square().sum()
+
+    def counting(syn: Batch, real: Batch) -> Tensor:
+        return syn.x.square().sum() * len(real)
+
+    for term in (distance, counting, InPixels(distance, Pixels(), SPACE), InPixels(distance, Pixels(), SPACE, 2)):
+        with pytest.raises(ValueError, match=r"reads the real images .* and there are none: give `guide` its `real`"):
+            steered(mixture(), {"t": Force(term, 1.0, shows=shows)}, real=None)(images(), at(SIGMA), Y)
+    told = list[Watched]()
+    blind = {"c": Force(CONTEXT, 1.0, shows=shows), "in pixels": Force(InPixels(CONTEXT, Pixels(), SPACE, 0), 1.0)}
+    alone = steered(mixture(), blind, real=None, watch=told.append)(images(), at(SIGMA), Y)
+    assert torch.equal(alone.x0, steered(mixture(), blind)(images(), at(SIGMA), Y).x0) and set(told[0].values) == {
+        *blind
+    }

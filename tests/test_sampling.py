@@ -188,6 +188,8 @@ def test_mistakes_are_told_in_a_sentence() -> None:
             Plan(**({"ipc": 1} | changes))
     with pytest.raises(ValueError, match=r"classes must lie in 0\.\.1, got \[2\]"):
         list(sample(two_blobs(), Plan(1), classes=[2]))
+    with pytest.raises(ValueError, match=r"classes must be distinct, .* got \[0, 1, 0\]"):
+        next(sample(two_blobs(), Plan(1, together=1), classes=[0, 1, 0]))
     with pytest.raises(ValueError, match="no null class"):
         list(sample(replace(two_blobs(), null=False), Plan(1, weight=2.0)))
     with pytest.raises(ValueError, match=r"1\.\.1000 steps, got 1001"):

@@ -15,6 +15,8 @@ from analytic import around
 from infodistill import studies
 from infodistill.cli import app
 from infodistill.distilled import Distilled
+from infodistill.information.bandwidths import tightest_bandwidth
+from infodistill.information.set_decoder import set_decoder_information
 from infodistill.methods.selection import random
 from infodistill.studies import finding, tables
 from infodistill.studies.bench import Bench
@@ -131,6 +133,18 @@ def test_validation_images_are_shown_to_nobody(tmp_path: Path) -> None:
     assert len(bench.encoded) == len(bench.train)
     job = Job("validation", "random", 1, 0, FRESH, 1)
     assert bench.judged(random(bench.train, 1), job) != bench.judged(random(bench.train, 1), replace(job, phase="test"))
+
+
+def test_a_set_is_read_on_held_out_images_at_a_bandwidth_of_training_images(tmp_path: Path) -> None:
+    bench = Bench(tiny(), tmp_path)
+    made = random(bench.train, 2)
+    f, y = bench.feature(2 * made.space.to_pixels(made.images) - 1), made.y
+    known, held = bench.known_features, bench.held_features
+    blurred = (held[0] + 3 * torch.randn(held[0].shape, generator=torch.Generator().manual_seed(0)), held[1])
+    bench.__dict__["held_features"] = blurred
+    h, wrong = (tightest_bandwidth(*part, f, y, classes=10)[0] for part in (known, blurred))
+    told, greedy = (float(set_decoder_information(*blurred, f, y, bandwidth=b, classes=10)) for b in (h, wrong))
+    assert h != wrong and bench.measured(made)["prototype"] == pytest.approx(told, abs=1e-5) and told < greedy - 0.01
 
 
 def test_the_best_on_validation_is_tested_and_ties_go_to_the_mildest() -> None:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from infodistill.checkpoint import load_checkpoint, save_checkpoint
-from infodistill.diffusion.generative_fit import GenerativeFit, History, Saving
+from infodistill.diffusion.generative_fit import GenerativeFit, History, Saving, require_finite
 from infodistill.progress import Tell
 from infodistill.state import find_parts
 
@@ -68,6 +68,7 @@ def fit_generative(
                 run.save(saving)
                 saved = time.monotonic()
         run.finish(tell, what)
+        require_finite(what, run.history.step, [*run.parameters, *run.best])
         if saving is not None:
             run.save(saving)
         _copy(run.best, run.parameters)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
+
+from torch import Tensor
 
 
 def constant(done: float) -> float:
@@ -136,3 +138,13 @@ class History:
     def since_best(self) -> int:
         """Validations after the best one."""
         return sum(step > self.best_step for step, _ in self.validations)
+
+
+def require_finite(what: str, step: int, weights: Iterable[Tensor]) -> None:
+    """Refuse weights that no loss has shown to be broken: the last update may have done it.
+
+    Raises:
+        FloatingPointError: one is not finite.
+    """
+    if not all(bool(value.isfinite().all()) for value in weights):
+        raise FloatingPointError(f"{what} diverged: after step {step} a weight is not finite, wanted finite ones")

@@ -2,8 +2,8 @@
 
 A sample of p(x | y) exp(s J) has the score of x plus s dJ/dx, so by Tweedie's formula x0 moves by s sigma^2 dJ/dx: the
 noise prediction of a variance-preserving model moves by -s sqrt(1 - abar) dJ/dz. J = -term, and a term sees either the
-noisy images (`noisy`: exact where the term knows noise) or the predicted clean ones (`clean`: biased, because J of a
-mean is not the mean of J; the tests pin how much on Gaussians).
+noisy images (`noisy`: exact where `rules.bayes` says) or the predicted clean ones (`clean`: biased, because J of a mean
+is not the mean of J; the tests pin how much on Gaussians).
 
 All images of a class are one set: they arrive in one call, class-major with equally many of every class. Nothing here
 is stated by the paper of IGDS beyond "guide the sampler by bounds on the information": routes, rules, windows are ours.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -36,7 +36,22 @@ class Seen:
     told: Prediction
     pull: Pull
     batch: Callable[[Tensor, Tensor | None], Batch]
-    real: Batch | None
+    real: Batch
+
+
+class NoReal(Batch):
+    """Stands where a guide was given no real images: terms that read none never notice, one that does is refused."""
+
+    def __init__(self) -> None:  # there is nothing to hold
+        pass
+
+    def __getattribute__(self, name: str) -> Any:
+        if name.startswith("__"):
+            return super().__getattribute__(name)
+        raise ValueError(f"a guiding term reads the real images ({name}), and there are none: give `guide` its `real`")
+
+    def __len__(self) -> int:
+        return len(self.y)
 
 
 def clean(seen: Seen, term: Term) -> Tensor:
@@ -112,14 +127,16 @@ def guide(
         forces: by name, all added.
         classes: of the data, for the targets of the batch terms see.
         space: the value space of what is denoised.
-        real: real(sigma) -> the real images, in the space and shape of what is denoised, terms see at that noise level.
+        real: real(sigma) -> the real images, in the space and shape of what is denoised, terms see at that noise level;
+            None where no term reads them.
         route: how gradients pass the denoiser; `surrogate()` by default.
         window: noise levels (low, high) at which guidance acts, both included.
         clip: the largest r.m.s. of an image's whole push, in units of the predicted noise; None leaves it.
         watch: told after every guided step.
 
     Raises:
-        ValueError: while sampling, if the images are not class-major with equally many of every class.
+        ValueError: while sampling, if the images are not class-major with equally many of every class, or a term reads real
+            images and there are none.
     """
     pushing = {name: force for name, force in forces.items() if force.scale != 0}
     if not pushing:
@@ -135,7 +152,7 @@ def guide(
             return denoise(x, sigma, y)
         told, pull = passing(denoise, x, sigma, y)
         step = Step(x.detach(), level, y)
-        seen = Seen(step, told, pull, batch_of(y), None if real is None else real(level))
+        seen = Seen(step, told, pull, batch_of(y), NoReal() if real is None else real(level))
         moves = {
             name: force.scale * force.rule(force.shows(seen, force.term), told.x0, step)
             for name, force in pushing.items()
@@ -152,8 +169,7 @@ def _uphill(seen: Seen, term: Term, x: Tensor, noise: Tensor | None) -> Tensor:
     """-d term / dx; zeros where the term does not depend on x."""
     with torch.enable_grad():
         leaf = x.detach().requires_grad_()
-        batch = seen.batch(leaf, noise)
-        cost = term(batch, batch.detach() if seen.real is None else seen.real)
+        cost = term(seen.batch(leaf, noise), seen.real)
         if not cost.requires_grad:
             return torch.zeros_like(x)
         return -torch.autograd.grad(cost, leaf, materialize_grads=True)[0]
@@ -175,7 +191,7 @@ def _watched(seen: Seen, forces: Mapping[str, Force], moves: Mapping[str, Tensor
                 shown = seen.batch(seen.told.x0, None)
                 if force.shows is noisy:
                     shown = seen.batch(step.x, step.x.new_full((len(step.x),), step.sigma))
-                values[name] = force.term.per_image(shown, shown if seen.real is None else seen.real).float().cpu()
+                values[name] = force.term.per_image(shown, seen.real).float().cpu()
     pushes = {name: noise_units(move, seen.step).float().cpu() for name, move in moves.items()}
     return Watched(seen.step.sigma, seen.step.y.cpu(), values, pushes)
 

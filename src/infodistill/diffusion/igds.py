@@ -98,7 +98,7 @@ class IGDS:
         beta: beta(n), contextual push over prototype push; None is the rule `beta`.
         bandwidth: h of P3 and C7 from real images.
         feature: what distances are measured in, of the sampled tensor itself: hard to game, and needs no decoding.
-        rule: from gradients to pushes; `bayes` for exact posterior sampling with a term that knows noise.
+        rule: from gradients to pushes; `bayes` for posterior sampling, exact where `rules.bayes` says.
         route: from the variance s0^2 of the real images to how gradients pass the denoiser.
         window: t/T at which guidance acts.
         clip: the largest r.m.s. push of an image, in units of the predicted noise; a safety net.

@@ -46,14 +46,16 @@ class InPixels:
             object.__setattr__(self, "per_image", self._per_image)
 
     def __call__(self, syn: Batch, real: Batch) -> Tensor:
-        return self.term(self.shown(syn), self._real(real))
+        return self.term(self.shown(syn), self._real(real, syn))
 
     def _per_image(self, syn: Batch, real: Batch) -> Tensor:
         assert isinstance(self.term, PerImage)
-        return self.term.per_image(self.shown(syn), self._real(real))
+        return self.term.per_image(self.shown(syn), self._real(real, syn))
 
     @torch.no_grad()
-    def _real(self, real: Batch) -> Batch:
+    def _real(self, real: Batch, syn: Batch) -> Batch:
+        if self.per_class == 0:  # an empty batch, though `real` may not be there
+            return self.shown(syn.rows(syn.y[:0]))
         return self.shown(real if self.per_class is None else real.rows(_first(real.y, self.per_class)))
 
     def shown(self, batch: Batch) -> Batch:

@@ -38,7 +38,11 @@ Rule = Callable[[Tensor, Tensor, Step], Tensor]
 
 
 def bayes(g: Tensor, x0: Tensor, step: Step) -> Tensor:
-    """sigma^2 g: samples p(x | y) exp(J) where J sees noisy images and knows it."""
+    """sigma^2 g: Tweedie's step, the score of p(x | y) exp(J) where J sees noisy images and knows it.
+
+    Exact at scale 1 for exp J(x, sigma) = E[exp J(x0) | x], such as the log of q(y | x, sigma) = E[q(y | x0) | x]: then
+    every noise level is that of the one tilted law. At another scale, or for a learned J, it is an approximation.
+    """
     del x0
     return step.sigma**2 * g
 

@@ -90,11 +90,14 @@ def sample(
     all images of a class at once, whatever the pieces.
 
     Raises:
-        ValueError: classifier-free guidance of a model without a null class, or classes it does not have.
+        ValueError: classifier-free guidance of a model without a null class, or classes it does not have, or one
+            named twice.
     """
     wanted = list(range(model.num_classes)) if classes is None else list(classes)
     if any(not 0 <= label < model.num_classes for label in wanted):
         raise ValueError(f"classes must lie in 0..{model.num_classes - 1}, got {wanted}")
+    if len(set(wanted)) < len(wanted):
+        raise ValueError(f"classes must be distinct, or their images would be sampled twice, got {wanted}")
     if plan.weight != 1.0 and not model.null:
         raise ValueError(f"this model has no null class, so classifier-free guidance must be 1, got {plan.weight}")
     followed = classifier_free(in_pieces(model.denoise, plan.most), plan.weight, plan.channels)

@@ -20,6 +20,7 @@ from infodistill.evaluation import evaluate
 from infodistill.information.bandwidths import bandwidth_from_pairs, median_pair_distance, tightest_bandwidth
 from infodistill.information.classifier_bounds import NoisyClassifier, Views
 from infodistill.information.mixtures import kolchinsky_tracey
+from infodistill.information.set_decoder import set_decoder_information
 from infodistill.nets import by_name
 from infodistill.progress import Tell
 from infodistill.protocols import protocol_for
@@ -29,6 +30,10 @@ from infodistill.studies.training import teachers, trained_noisy_classifier
 
 SPLIT = 0
 """Seed of the split: one for all studies."""
+
+
+PER_CLASS = 500
+"""Training images of a class that a bandwidth is read from, at most."""
 
 
 def _nobody(*args: Any, **more: Any) -> None:
@@ -88,6 +93,12 @@ class Bench:
         return median_pair_distance(self.feature(self.encoded.x), self.encoded.y)
 
     @cached_property
+    def known_features(self) -> tuple[Tensor, Tensor]:
+        """(M, d) features and classes of training images, at most `PER_CLASS` of a class: they choose bandwidths."""
+        known = self.encoded.minibatch(PER_CLASS)(0.0)
+        return self.feature(known.x), known.y
+
+    @cached_property
     def held_features(self) -> tuple[Tensor, Tensor]:
         """(M, d) features and classes of the held-out images."""
         held = encode(self.model, self.held)
@@ -112,15 +123,17 @@ class Bench:
     def measured(self, distilled: Distilled) -> Mapping[str, float]:
         """What a set says in nats, beside its accuracy.
 
-        `prototype`: P3's bound on I(X;Y) of held-out images with this set as decoder, at the tightest bandwidth;
-        `contextual`: C2's bound on how well the images of a class are told apart, the mean over classes; `distance`:
-        the median squared distance of two images of a class in units of that of real ones. The last two need two.
+        `prototype`: P3's bound on I(X;Y) of held-out images with this set as decoder, at the bandwidth that
+        is tightest on training images; `contextual`: C2's bound on how well the images of a class are told apart, the
+        mean over classes; `distance`: the median squared distance of two images of a class in units of that of real
+        ones. The last two need two.
         """
         pixels = distilled.space.to_pixels(distilled.images).clamp(0, 1).to(self.model.device)
         f, y = self.feature(self.model.codec.encode(pixels)), distilled.y.to(self.model.device)
         real_f, real_y = self.held_features
         ipc, classes = distilled.ipc, distilled.num_classes
-        found = {"prototype": tightest_bandwidth(real_f, real_y, f, y, classes=classes)[1]}
+        h, _ = tightest_bandwidth(*self.known_features, f, y, classes=classes)
+        found = {"prototype": float(set_decoder_information(real_f, real_y, f, y, bandwidth=h, classes=classes))}
         if ipc > 1:
             sets = f[y.argsort(stable=True)].unflatten(0, (classes, ipc))
             found["contextual"] = float(kolchinsky_tracey(sets, bandwidth_from_pairs(self.unit, ipc)).mean())
