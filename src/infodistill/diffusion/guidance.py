@@ -135,8 +135,8 @@ def guide(
         watch: told after every guided step.
 
     Raises:
-        ValueError: while sampling, if the images are not class-major with equally many of every class, or a term reads real
-            images and there are none.
+        ValueError: while sampling, if the images are not class-major with equally many of every class, or a term reads
+            real images and there are none.
     """
     pushing = {name: force for name, force in forces.items() if force.scale != 0}
     if not pushing:

@@ -12,8 +12,9 @@ from infodistill.data.cache import cache_dir
 from infodistill.diffusion.generator_plan import planned
 from infodistill.diffusion.generators import find_generator
 from infodistill.diffusion.making import protocol_of
+from infodistill.diffusion.precision import lowered
 from infodistill.diffusion.request import SampleRequest
-from infodistill.diffusion.running import TOGETHER, Prepared, lowered, prepare
+from infodistill.diffusion.running import TOGETHER, Prepared, prepare
 from infodistill.diffusion.sampling import plain, sample
 from infodistill.real import RealData
 

@@ -11,23 +11,22 @@ A group depends on the model, the request and its own classes alone, so finished
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from infodistill.compute import Policy, resolve
 from infodistill.data import load_data
 from infodistill.data.cache import cache_dir
 from infodistill.diffusion import samplers
-from infodistill.diffusion.contract import Prediction
 from infodistill.diffusion.dit import published_plan
 from infodistill.diffusion.groups import Finished, Groups
 from infodistill.diffusion.making import Making, Steered, default_net, protocol_of
 from infodistill.diffusion.model import DiffusionModel
+from infodistill.diffusion.precision import lowered
 from infodistill.diffusion.request import SampleRequest, check_folder, record, stored_facts
 from infodistill.diffusion.sampling import Plan, distilled
 from infodistill.diffusion.steering import METHODS
@@ -123,19 +122,6 @@ def conduct(prepared: Prepared, folder: Path, *, resume: bool = False) -> Distil
     model = lowered(steered.model, prepared.policy)
     groups = Groups(model, steered.steer, steered.plan, folder / "samples", recorder, prepared.tell)
     return _artefact(prepared, steered, folder, groups.every())
-
-
-def lowered(model: DiffusionModel, policy: Policy) -> DiffusionModel:
-    """The model in the policy's precision: under bf16 its network runs in autocast, everything around it in float32."""
-    if policy.precision != "bf16":
-        return model
-
-    def denoise(x: Tensor, sigma: Tensor, y: Tensor) -> Prediction:
-        with torch.autocast(x.device.type, torch.bfloat16):
-            told = model.denoise(x, sigma, y)
-        return Prediction(told.x0.float(), None if told.spread is None else told.spread.float())
-
-    return replace(model, denoise=denoise)
 
 
 def _same_circumstances(prepared: Prepared, folder: Path) -> None:

@@ -6,8 +6,9 @@ P1 and P2 (Barber & Agakov 2003): for every classifier q over C classes with uni
 
 P1: q(y | x_t, sigma) sees noisy images and bounds I(X_t;Y), which is at most I(X_0;Y) by data processing: valid at
 every noise level, for every q. As guidance it samples p(x | y) q(y | x) exactly (up to the sampler's steps) where three
-things hold: q(y | x_t, sigma) = E[q(y | x_0) | x_t], which a learned q only approaches; the rule is `bayes`; and s = 1. P2: q(y|x) of clean images, valid for the final images; shown predicted clean
-images it is biased as guidance, and its force vanishes as q -> 1.
+things hold: q(y | x_t, sigma) = E[q(y | x_0) | x_t], which a learned q only approaches; the rule is `bayes`; and s = 1.
+P2: q(y|x) of clean images, valid for the final images; shown predicted clean images it is biased as guidance, and its
+force vanishes as q -> 1.
 
 C1: P_x = the classifier's probabilities, Y^ drawn from P_x. With Q the class mean of P over *the same law* x follows,
 
