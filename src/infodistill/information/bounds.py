@@ -151,11 +151,25 @@ def nce_numbers(
     Raises:
         ValueError: the two sides do not hold the same classes.
     """
+    return similarity_numbers(cosine(features_syn, features_real) / temperature, y_syn, y_real)
+
+
+@torch.no_grad()
+def similarity_numbers(
+    similarity: Float[Tensor, "s r"], y_syn: Int[Tensor, " s"], y_real: Int[Tensor, " r"]
+) -> dict[str, float]:
+    """`nce_numbers` of any critic, given as its log ratio (s, r) up to a constant, which is fitted here.
+
+    For critics other than the cosine, and to draw rows again without computing features again. The fitted "nwj" is
+    the Donsker-Varadhan value of the same critic.
+
+    Raises:
+        ValueError: the two sides do not hold the same classes.
+    """
     classes = y_syn.unique()
     if not torch.equal(classes, y_real.unique()):
         raise ValueError(f"both sides need the same classes, got {classes.tolist()} and {y_real.unique().tolist()}")
     joint, product = _balanced_pairs(y_syn, y_real, classes)
-    similarity = cosine(features_syn, features_real) / temperature
     n = float(len(y_real))
     scores = critic_logits(similarity, log_z=log_mean_exp(similarity, product.to(similarity)), log_noise=math.log(n))
     loss = -masked_mean(F.logsigmoid(scores), joint) - n * masked_mean(F.logsigmoid(-scores), product)
