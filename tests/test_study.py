@@ -7,18 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from typer.testing import CliRunner
 
+import infodistill
 from analytic import around
 from infodistill import studies
 from infodistill.cli import app
+from infodistill.compute import Policy
 from infodistill.distilled import Distilled
 from infodistill.information.bandwidths import tightest_bandwidth
 from infodistill.information.set_decoder import set_decoder_information
 from infodistill.methods.selection import random
-from infodistill.studies import finding, tables
+from infodistill.studies import finding, running, tables
 from infodistill.studies.bench import Bench
 from infodistill.studies.guided import by, columns
 from infodistill.studies.plots import samples_png
@@ -95,6 +98,7 @@ def test_the_record_holds_every_accuracy_and_pairs_seeds(tmp_path: Path) -> None
     found = finding.concluded(study, tmp_path)
     assert found is not None
     assert json.loads((tmp_path / finding.RECORD).read_text()) == found
+    assert found["definition"]["fingerprint"] == infodistill.load_data("digits").fingerprint
     assert {(one["contender"], one["ipc"]) for one in found["cells"]} == {(name, n) for name in ACROSS for n in (1, 2)}
     for one in found["cells"]:
         assert one["seeds"] == [0, 1]
@@ -195,11 +199,36 @@ def test_estimates() -> None:
     assert not tables.beyond({"mean": -0.019, "error": 0.01, "n": 3})
 
 
-def test_another_definition_is_refused(tmp_path: Path) -> None:
-    open_folder(tiny(), tmp_path)
-    open_folder(tiny(), tmp_path)
-    with pytest.raises(ValueError, match=r"another definition \(net\)"):
-        open_folder(tiny(net="convnet1-w4"), tmp_path)
+def test_another_definition_is_refused_and_says_what_differs(tmp_path: Path) -> None:
+    real, policy = infodistill.load_data("digits"), Policy()
+    open_folder(tiny(), tmp_path, real, policy)
+    open_folder(tiny(), tmp_path, real, policy)
+    told = json.loads((tmp_path / "definition.json").read_text())
+    assert (told["data"], told["fingerprint"]) == ("digits", real.fingerprint)
+    assert (told["device"], told["precision"]) == ("cpu", "float32")
+    with pytest.raises(ValueError, match=r"another definition \(net convnet1-w2, now convnet1-w4\)"):
+        open_folder(tiny(net="convnet1-w4"), tmp_path, real, policy)
+    with pytest.raises(ValueError, match=r"definition \(precision float32, now bf16\): give another --out"):
+        open_folder(tiny(), tmp_path, real, replace(policy, precision="bf16"))
+    with pytest.raises(ValueError, match=r"definition \(device cpu, now cuda\)"):
+        open_folder(tiny(), tmp_path, real, replace(policy, device="cuda"))
+    with pytest.raises(ValueError, match=r"definition \(fingerprint \w{12}, now \w{12}\)"):
+        open_folder(tiny(), tmp_path, real.split(0.5, 0)[0].replace(name="digits"), policy)
+
+
+def test_data_in_a_folder_are_known_by_what_they_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the record nor the definition names a path, and a folder may be moved."""
+    real = infodistill.load_data("digits")
+    assert real.test is not None
+    held = {"images": real.images, "labels": real.labels, "test_images": real.test.images}
+    arrays = {name: value.numpy() for name, value in {**held, "test_labels": real.test.labels}.items()}
+    monkeypatch.setattr(running, "due", lambda study, records: [])
+    for place in ("here", "there"):
+        (tmp_path / place).mkdir()
+        numpy.savez(tmp_path / place / "mine.npz", **arrays)
+        assert Runner(few(), tmp_path / "run", data=str(tmp_path / place / "mine.npz")).run()
+    text = (tmp_path / "run" / "definition.json").read_text()
+    assert json.loads(text)["data"] == "mine" and str(tmp_path) not in text
 
 
 def test_the_command_stops_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

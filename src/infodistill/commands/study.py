@@ -49,7 +49,8 @@ def run(asked: Asked, *, workers: int | None, part: str | None, as_json: bool) -
     if part is not None:
         _work(asked, part_of(part), None)
         return
-    study, begun = finding.ready(asked.name, asked.out, asked.data), time.monotonic()
+    begun, where = time.monotonic(), {"data": asked.data, "device": asked.device, "precision": asked.precision}
+    study = finding.ready(asked.name, asked.out, **where)
     folder, count = asked.out / asked.name, workers or _workers(asked.device)
     with telling() as tell:
         if count == 1:

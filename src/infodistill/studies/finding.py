@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from infodistill.compute import resolve
+from infodistill.data import load_data
 from infodistill.progress import Tell
 from infodistill.serialise import pretty_json, read_object, write_bytes
 from infodistill.studies import TITLES, by_name
 from infodistill.studies.plots import write_plots
-from infodistill.studies.running import Runner, machine, open_folder, records_of
+from infodistill.studies.running import DEFINITION, Runner, machine, open_folder, records_of
 from infodistill.studies.study import Study, due, total
 from infodistill.studies.tables import differences, record, settings_table, table, verdicts
 
@@ -50,10 +51,12 @@ def progress(study: Study, folder: Path) -> tuple[int, int]:
     return len(records_of(folder)), total(study)
 
 
-def ready(name: str, out: Path, data: str | None) -> Study:
+def ready(
+    name: str, out: Path, *, data: str | None = None, device: str | None = None, precision: str | None = None
+) -> Study:
     """The study with its folder taken, before processes are started: mistakes are told once."""
-    study = by_name(name)
-    open_folder(study, out / name, data)
+    study, policy = by_name(name), resolve(device or "auto", precision or "float32")
+    open_folder(study, out / name, load_data(data or study.data, **study.reading), policy)
     return study
 
 
@@ -62,7 +65,7 @@ def concluded(study: Study, folder: Path) -> dict[str, Any] | None:
     records = records_of(folder)
     if due(study, records):
         return None
-    found = record(study, records, machine())
+    found = {**record(study, records, machine()), "definition": read_object(folder / DEFINITION)}
     write_bytes(folder / RECORD, pretty_json(found))
     write_bytes(folder / PAGE, ("\n".join(page(found)) + "\n").encode())
     write_plots(found, folder)

@@ -12,9 +12,12 @@ from infodistill.compute import Policy, capabilities
 from infodistill.distilled import Distilled
 from infodistill.files import write_atomically
 from infodistill.progress import Tell
+from infodistill.real import RealData
 from infodistill.serialise import canonical_json, pretty_json, read_object, write_bytes
 from infodistill.studies.bench import Bench
 from infodistill.studies.study import Job, Setting, Study, due, shares
+
+DEFINITION = "definition.json"
 
 PAUSE = 0.2
 """Seconds between looks at what the other processes have finished."""
@@ -25,20 +28,35 @@ def records_of(folder: Path) -> dict[str, dict[str, Any]]:
     return {path.stem: read_object(path) for path in sorted((folder / "cells").glob("*.json"))}
 
 
-def open_folder(study: Study, folder: Path, data: str | None = None) -> None:
-    """Take a folder for a study, or go on in it.
+def definition_of(study: Study, real: RealData, policy: Policy) -> dict[str, Any]:
+    """What the numbers in a folder depend on: the study, which images it is run on, device and precision."""
+    data = {"data": real.name, "fingerprint": real.fingerprint}
+    return {**study.definition(), **data, "device": policy.device, "precision": policy.precision}
+
+
+def open_folder(study: Study, folder: Path, real: RealData, policy: Policy) -> None:
+    """Take a folder for a study of some data under a policy, or go on in it.
 
     Raises:
         ValueError: it holds another study, or this one under another definition.
     """
-    path, mine = folder / "definition.json", {**study.definition(), "data": data or study.data}
+    path, mine = folder / DEFINITION, definition_of(study, real, policy)
     if not path.exists():
         write_bytes(path, pretty_json(mine))
         return
     found = read_object(path)
     if canonical_json(found) != canonical_json(mine):
-        changed = sorted(name for name in {*found, *mine} if found.get(name) != mine.get(name))
-        raise ValueError(f"the folder '{folder}' holds another definition ({', '.join(changed)}): give another --out")
+        changed = [_change(name, found.get(name), mine.get(name)) for name in sorted({*found, *mine})]
+        told = ", ".join(filter(None, changed))
+        raise ValueError(f"the folder '{folder}' holds another definition ({told}): give another --out")
+
+
+def _change(name: str, old: object, new: object) -> str:
+    """What is another now: the name, and both values where they are short."""
+    if old == new:
+        return ""
+    shown = [str(value)[:12] for value in (old, new) if isinstance(value, str | float)]
+    return f"{name} {shown[0]}, now {shown[1]}" if len(shown) == 2 else name
 
 
 @dataclass
@@ -65,15 +83,14 @@ class Runner:
 
     def run(self) -> bool:
         """Do this process's share, stage by stage; whether the study is complete (or else the time over)."""
-        open_folder(self.study, self.folder, self.data)
-        bench: Bench | None = None
+        bench = Bench(self.study, self.folder, data=self.data, policy=self.policy, tell=self.tell)
+        open_folder(self.study, self.folder, bench.whole, bench.policy)
         while stage := due(self.study, records_of(self.folder)):
             for job in shares(stage, self.part[1])[self.part[0]]:
                 if self._path(job).exists():
                     continue
                 if self._late():
                     return False
-                bench = bench or Bench(self.study, self.folder, data=self.data, policy=self.policy, tell=self.tell)
                 self._do(bench, job)
             if not self._wait(stage):
                 return False

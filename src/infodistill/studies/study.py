@@ -103,7 +103,7 @@ class Study:
         return next(one for one in self.contenders if one.name == name)
 
     def definition(self) -> dict[str, Any]:
-        """Everything a number of this study depends on besides the code; JSON-able."""
+        """Everything a number depends on besides the code, the images and the machine; JSON-able."""
         told = {
             "study": self.name,
             "data": self.data,
