@@ -21,7 +21,7 @@ from infodistill.distilled import Distilled
 from infodistill.information.bandwidths import tightest_bandwidth
 from infodistill.information.set_decoder import set_decoder_information
 from infodistill.methods.selection import random
-from infodistill.studies import finding, running, tables
+from infodistill.studies import finding, running
 from infodistill.studies.bench import Bench
 from infodistill.studies.guided import by, columns
 from infodistill.studies.plots import samples_png
@@ -187,16 +187,6 @@ def test_work_is_shared_whole_and_evenly() -> None:
     assert sorted(job.name for part in parts for job in part) == sorted(job.name for job in jobs)
     costs = [sum(job.cost for job in part) for part in parts]
     assert max(costs) < 1.2 * min(costs)
-
-
-def test_estimates() -> None:
-    told = tables.estimate([0.90, 0.92, 0.94])
-    assert (told.mean, told.n) == (pytest.approx(0.92), 3)
-    assert told.error == pytest.approx(0.02 / 3**0.5)
-    low, high = told.interval()
-    assert high - low == pytest.approx(2 * 4.302653 * told.error)  # t of 2 degrees of freedom
-    assert tables.beyond({"mean": 0.03, "error": 0.01, "n": 3})
-    assert not tables.beyond({"mean": -0.019, "error": 0.01, "n": 3})
 
 
 def test_another_definition_is_refused_and_says_what_differs(tmp_path: Path) -> None:

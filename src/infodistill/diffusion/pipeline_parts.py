@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -16,6 +16,7 @@ from infodistill.seeding import build_seeded, stream
 from infodistill.serialise import read_object
 
 INDEX, STEM = "model_index.json", "diffusion_pytorch_model"
+SHARDS = f"{STEM}.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 
@@ -92,6 +93,9 @@ def read_network(folder: Path, part: str) -> nn.Module:
         raise ValueError(f"the network in '{folder / part}' cannot be read: {first}") from error
     if lost := sorted(found["missing_keys"]):
         raise ValueError(f"the weights in '{folder / part}' lack {len(lost)} tensors, '{lost[0]}' among them")
+    constants = {name for name, _ in module.named_buffers()}  # what a network computes itself may lie there too
+    if odd := sorted(set(found["unexpected_keys"]) - constants):
+        raise ValueError(f"the weights in '{folder / part}' hold {len(odd)} tensors of another network, '{odd[0]}' too")
     return module.eval().requires_grad_(False)
 
 
@@ -108,14 +112,28 @@ def config(folder: Path, part: str) -> dict[str, Any]:
 
 
 def _require_safetensors(folder: Path, part: str) -> None:
+    """All files of the weights: diffusers would read an index that names pickles."""
     files = sorted(path.name for path in (folder / part).iterdir())
-    if f"{STEM}.safetensors" in files or f"{STEM}.safetensors.index.json" in files:
+    if SHARDS in files:
+        return _require_shards(folder, part, files)
+    if f"{STEM}.safetensors" in files:
         return
     pickled = [name for name in files if name.endswith(PICKLES)]
     remedy = "convert it once where you trust it: diffusers' from_pretrained(...).save_pretrained(FOLDER)"
     if pickled:
         raise ValueError(f"{part} has its weights only as a pickle ({pickled[0]}), which is not read: {remedy}")
     raise ValueError(f"{part}/{STEM}.safetensors is missing; if there are only pickles, {remedy}")
+
+
+def _require_shards(folder: Path, part: str, files: Sequence[str]) -> None:
+    listed: object = read_object(folder / part / SHARDS).get("weight_map")
+    if not isinstance(listed, dict) or not listed:
+        raise ValueError(f"{part}/{SHARDS} of the model at '{folder}' lists no weights: it was cut or edited")
+    for name in sorted({str(name) for name in cast("dict[str, object]", listed).values()}):
+        if not name.endswith(".safetensors"):
+            raise ValueError(f"{part}/{SHARDS} names {name!r}, wanted safetensors alone: pickles are not read")
+        if name not in files:
+            raise ValueError(f"the model at '{folder}' lacks {part}/{name}, which its index names")
 
 
 def _there(index: Mapping[str, Any], part: str) -> bool:

@@ -61,7 +61,9 @@ def table_of(config: Mapping[str, Any]) -> Tensor:
     if name not in SCHEDULERS or config.get("use_flow_sigmas") or config.get("rescale_betas_zero_snr"):
         odd = next((f" with {key}" for key in ("use_flow_sigmas", "rescale_betas_zero_snr") if config.get(key)), "")
         raise ValueError(f"the model's scheduler is {name}{odd}, wanted a DDPM-like one with a table of beta")
-    steps, trained = int(config.get("num_train_timesteps", 1000)), config.get("trained_betas")
+    steps, trained = config.get("num_train_timesteps", 1000), config.get("trained_betas")
+    if type(steps) is not int or steps < 1:
+        raise ValueError(f"the scheduler's num_train_timesteps is {steps!r}, wanted a whole number from 1")
     if trained is not None:
         return _product(torch.tensor(_floats(trained), dtype=torch.float64))
     if schedule == "squaredcos_cap_v2":
