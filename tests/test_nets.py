@@ -27,6 +27,7 @@ SMALLEST = {
     "resnet18-idc": 2,
     "resnetap10": 2,
     "mlp": 1,
+    "vit": 2,
     "convnet3": 8,
 }
 
