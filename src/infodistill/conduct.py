@@ -17,6 +17,7 @@ from infodistill.data.cache import cache_dir
 from infodistill.distillation import Distillation
 from infodistill.distilled import Distilled
 from infodistill.jobs import Strength
+from infodistill.peak import peak_memory
 from infodistill.progress import Tell
 from infodistill.real import RealData
 from infodistill.recipe import Recipe, parse
@@ -120,6 +121,7 @@ def provenance(
         "data_notes": dict(prepared.real.notes),
         "validation": None if validation is None else dict(validation),
         "seconds": round(seconds, 3),
+        "peak_memory": peak_memory(prepared.policy.device),
     }
 
 

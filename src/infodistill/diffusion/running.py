@@ -34,6 +34,7 @@ from infodistill.diffusion.supplying import digest_of, model_for
 from infodistill.diffusion.watching import Recorder, joined, stored
 from infodistill.distilled import Distilled
 from infodistill.manifest import GUIDANCE, TRAJECTORY
+from infodistill.peak import peak_memory
 from infodistill.pictures import film_png
 from infodistill.progress import Tell
 from infodistill.real import RealData
@@ -175,6 +176,7 @@ def provenance(prepared: Prepared, steered: Steered, seconds: float) -> dict[str
         "data_notes": dict(prepared.real.notes),
         "policy": prepared.policy.as_dict(),
         "seconds": round(seconds, 3),
+        "peak_memory": peak_memory(prepared.policy.device),
     }
     return told if licence in (None, "unknown") else {**told, "license": f"generator: {licence}"}
 
