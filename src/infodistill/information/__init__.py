@@ -39,8 +39,16 @@ from infodistill.information.codebook import (
 )
 from infodistill.information.controls import RandomDirection, ShuffledLabels
 from infodistill.information.diagnostics import CodingRate, NeighbourEntropy, coding_rate, kozachenko_leonenko
+from infodistill.information.fitted import GaussianConditional, Joint, Separable, fitted_bounds
+from infodistill.information.gaussian import gaussian_class_information, gaussian_entropy, gaussian_mutual_information
 from infodistill.information.kernel_entropy import RenyiEntropy, VendiEntropy, renyi2_entropy, vendi_entropy
-from infodistill.information.ksg import ksg_mutual_information
+from infodistill.information.ksg import (
+    class_mutual_information,
+    jittered,
+    ksg_conditional_mutual_information,
+    ksg_mutual_information,
+    ksg_mutual_information_2,
+)
 from infodistill.information.mim import MIM, equal_weights, geometric_weights, pair_loss
 from infodistill.information.mixtures import (
     CodeEntropy,
@@ -58,6 +66,8 @@ from infodistill.information.set_decoder import (
     set_decoder_information,
     set_decoder_log_likelihood,
 )
+from infodistill.information.usable import calibrated, label_entropy, linear, network, usable_information
+from infodistill.information.variational import club_upper_bound, donsker_varadhan_lower_bound
 
 __all__ = [
     "BIAS",
@@ -70,6 +80,8 @@ __all__ = [
     "CodebookProfile",
     "CodingRate",
     "CoupledSetDecoder",
+    "GaussianConditional",
+    "Joint",
     "MixtureEntropy",
     "NeighbourEntropy",
     "NoiseAwareInformation",
@@ -77,27 +89,41 @@ __all__ = [
     "RandomDirection",
     "RealCentroidDivergence",
     "RenyiEntropy",
+    "Separable",
     "SetDecoder",
     "ShuffledLabels",
     "VendiEntropy",
     "bandwidth_from_pairs",
     "barber_agakov",
+    "calibrated",
     "centroid_divergence",
     "channel_entropy",
+    "class_mutual_information",
+    "club_upper_bound",
     "code_bound",
     "codebook_information",
     "codebook_profile",
     "coding_rate",
     "conditional_mutual_information",
     "decoupled_information",
+    "donsker_varadhan_lower_bound",
     "equal_weights",
+    "fitted_bounds",
+    "gaussian_class_information",
+    "gaussian_entropy",
+    "gaussian_mutual_information",
     "geometric_weights",
     "infonce_lower_bound",
+    "jittered",
     "kolchinsky_tracey",
     "kozachenko_leonenko",
+    "ksg_conditional_mutual_information",
     "ksg_mutual_information",
+    "ksg_mutual_information_2",
+    "label_entropy",
     "label_restricted",
     "leave_one_out_upper_bound",
+    "linear",
     "log_centroids",
     "logits",
     "marginal",
@@ -105,6 +131,7 @@ __all__ = [
     "nce_loss",
     "nce_lower_bound",
     "nce_numbers",
+    "network",
     "nwj_lower_bound",
     "pair_loss",
     "pairwise_kl_upper_bound",
@@ -115,5 +142,6 @@ __all__ = [
     "set_decoder_log_likelihood",
     "soft_conditional_mutual_information",
     "tightest_bandwidth",
+    "usable_information",
     "vendi_entropy",
 ]
