@@ -8,7 +8,7 @@ A step is one round: one update of every class's images. The caller's `for` body
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import add
@@ -52,6 +52,7 @@ class Distillation:
         policy: how networks are executed.
         step: rounds made so far.
         sampler: which real images a step looks at.
+        measure: evaluates the terms; `scale.sharding` has one that shares classes among ranks.
     """
 
     syn: SyntheticSet
@@ -65,6 +66,7 @@ class Distillation:
     policy: Policy = field(default_factory=Policy)
     step: int = 0
     sampler: Sampler = uniform
+    measure: Callable[..., dict[str, Slope]] = measure
     _batch: tuple[int, Batch] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -206,7 +208,7 @@ class Distillation:
         terms = {name: entry.term for name, entry in entries.items()}
         while True:
             try:
-                slopes = measure(terms, self.syn, real, classes, self.policy.groups)
+                slopes = self.measure(terms, self.syn, real, classes, self.policy.groups)
                 break
             except (RuntimeError, MemoryError) as error:
                 smaller = self.policy.smaller()

@@ -107,13 +107,23 @@ def measure(
     Raises:
         ValueError: a term depends on nothing the set learns.
     """
-    syn, real = syn_set.batch(classes), real if classes is None else of_classes(real, classes)
+    return measure_on(terms, syn_set, (syn_set.batch(classes), _seen(real, classes)), parts)
+
+
+def measure_on(
+    terms: Mapping[str, Term], syn_set: SyntheticSet, batches: tuple[Batch, Batch], parts: int
+) -> dict[str, Slope]:
+    """`measure` on a synthetic batch that was decoded already and the real batch that goes with it."""
     with ExitStack() as stack:
         for source in find_parts(terms).values():
             # Split into parts to save memory, no part's features may outlive it.
             if isinstance(source, Holds) and parts <= 1:
                 stack.enter_context(source.holding())
-        return {name: _slope(term, syn_set, (syn, real), parts) for name, term in terms.items()}
+        return {name: _slope(term, syn_set, batches, parts) for name, term in terms.items()}
+
+
+def _seen(real: Batch, classes: Classes) -> Batch:
+    return real if classes is None else of_classes(real, classes)
 
 
 def of_classes(batch: Batch, classes: Sequence[int]) -> Batch:
