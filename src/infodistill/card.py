@@ -84,6 +84,7 @@ def _facts(distilled: Distilled) -> str:
         "Source data": meta.get("data"),
         "Source fingerprint (sha256)": meta.get("fingerprint"),
         "Method": meta.get("method"),
+        "Imported from": _imported(meta.get("imported")),
         "Steps": meta.get("steps"),
         "Network": meta.get("net"),
         "Seed": meta.get("seed"),
@@ -98,6 +99,15 @@ def _facts(distilled: Distilled) -> str:
     known = {name: str(value) for name, value in facts.items() if value is not None}
     rows = [f"| {name} | {value if name in _OURS else _text(value)} |" for name, value in known.items()]
     return "\n".join(["## What this is\n", "| | |", "|---|---|", *rows, ""])
+
+
+def _imported(facts: object) -> str | None:
+    """Where an imported set came from, and what looked wrong about it."""
+    if not isinstance(facts, Mapping):
+        return None
+    told = {str(key): str(value) for key, value in facts.items()}
+    warning = f"; WARNING: {told['warning']}" if "warning" in told else ""
+    return f"{told.get('file')}, values {told.get('space')}, labels {told.get('labels')}{warning}"
 
 
 _OURS = ("Images", "Labels", "Learned beside them", "Value space")

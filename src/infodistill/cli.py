@@ -10,6 +10,7 @@ from infodistill.commands.doctor import doctor
 from infodistill.commands.evaluate import evaluate
 from infodistill.commands.experts import experts
 from infodistill.commands.generator import generator
+from infodistill.commands.import_set import import_set
 from infodistill.commands.measure import measure
 from infodistill.commands.report import report
 from infodistill.commands.reproduce import reproduce
@@ -27,6 +28,7 @@ app = typer.Typer(
 
 for command in (demo, distill, sample, evaluate, measure, teachers, experts, reproduce, report, doctor):
     app.command()(command)
+app.command("import")(import_set)
 app.add_typer(generator, name="generator")
 
 

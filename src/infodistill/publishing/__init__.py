@@ -1,0 +1,1 @@
+"""A distilled set in the forms other programs read, each with what it loses written beside it."""
