@@ -39,6 +39,7 @@ from infodistill.information.codebook import (
 )
 from infodistill.information.controls import RandomDirection, ShuffledLabels
 from infodistill.information.diagnostics import CodingRate, NeighbourEntropy, coding_rate, kozachenko_leonenko
+from infodistill.information.empirical_cmi import sample_cmi, sample_cmi_about
 from infodistill.information.fitted import GaussianConditional, Joint, Separable, fitted_bounds
 from infodistill.information.gaussian import gaussian_class_information, gaussian_entropy, gaussian_mutual_information
 from infodistill.information.kernel_entropy import RenyiEntropy, VendiEntropy, renyi2_entropy, vendi_entropy
@@ -48,6 +49,7 @@ from infodistill.information.ksg import (
     ksg_conditional_mutual_information,
     ksg_mutual_information,
     ksg_mutual_information_2,
+    neighbour_entropy,
 )
 from infodistill.information.mim import MIM, equal_weights, geometric_weights, pair_loss
 from infodistill.information.mixtures import (
@@ -59,6 +61,7 @@ from infodistill.information.mixtures import (
     leave_one_out_upper_bound,
     pairwise_kl_upper_bound,
 )
+from infodistill.information.pair_bounds import channel_class_bounds, row_information_bounds
 from infodistill.information.set_decoder import (
     CoupledSetDecoder,
     SetDecoder,
@@ -97,6 +100,7 @@ __all__ = [
     "barber_agakov",
     "calibrated",
     "centroid_divergence",
+    "channel_class_bounds",
     "channel_entropy",
     "class_mutual_information",
     "club_upper_bound",
@@ -131,6 +135,7 @@ __all__ = [
     "nce_loss",
     "nce_lower_bound",
     "nce_numbers",
+    "neighbour_entropy",
     "network",
     "nwj_lower_bound",
     "pair_loss",
@@ -138,6 +143,9 @@ __all__ = [
     "penultimate",
     "real_centroids",
     "renyi2_entropy",
+    "row_information_bounds",
+    "sample_cmi",
+    "sample_cmi_about",
     "set_decoder_information",
     "set_decoder_log_likelihood",
     "soft_conditional_mutual_information",

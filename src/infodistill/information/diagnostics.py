@@ -46,6 +46,8 @@ def coding_rate(f: Float[Tensor, "*k n d"], variance: float) -> Float[Tensor, "*
 def kozachenko_leonenko(f: Float[Tensor, "*k n d"], k: int = 1) -> Float[Tensor, "*k"]:
     """C6: psi(n) - psi(k) + log V_d + (d/n) sum_i log r_i, nats per set. NOT a bound; in the unit of the features.
 
+    Differentiable, n^2 memory per set; `ksg.neighbour_entropy` is the same number for one large sample.
+
     V_d is the volume of the unit ball, r_i the distance to the k-th neighbour. -inf where an image has k duplicates,
     which then have no gradient.
 

@@ -3,11 +3,13 @@
     KSG 1   I(X; Y) = psi(k) + psi(N) - < psi(n_x + 1) + psi(n_y + 1) >           (Kraskov, Stogbauer, Grassberger 2004)
     KSG 2   I(X; Y) = psi(k) - 1/k + psi(N) - < psi(n_x) + psi(n_y) >             (the same paper)
     FP      I(X; Y | Z) = psi(k) - < psi(n_xz + 1) + psi(n_yz + 1) - psi(n_z + 1) >   (Frenzel & Pompe, PRL 2007)
+    KL      h(X) = psi(N) - psi(k) + log V_d + d < log r >                           (Kozachenko & Leonenko 1987)
     Ross    I(X; C) = psi(k) + psi(N) - < psi(N_c) + psi(m + 1) >                  (Ross, PLoS ONE 2014)
 
 n_x, n_y, ...: how many other samples lie strictly closer in those sides alone than the k-th neighbour does in all of
 them. In KSG 2: no further than the furthest of the k neighbours does in that side, sides apart. m: how many samples of
 any class lie strictly closer than the k-th neighbour of the own class; N_c: samples of the class.
+r: distance to the k-th neighbour, V_d: the volume of the unit ball.
 
 None is a bound: all are consistent estimates, with errors of either sign, which in few dimensions almost cancel and in
 many pull towards 0. I(X;Y) does not change under homeomorphisms of X and of Y, and the estimates of KSG then change by
@@ -23,13 +25,20 @@ rows or fewer columns (a projection can only lose information).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from infodistill.information.neighbours import class_counts_within, cube_counts, most_copies, rectangle_counts
+from infodistill.information.neighbours import (
+    class_counts_within,
+    cube_counts,
+    most_copies,
+    neighbour_distances,
+    rectangle_counts,
+)
 from infodistill.seeding import stream
 
 
@@ -115,6 +124,27 @@ def class_mutual_information(x: Float[Tensor, "n ..."], labels: Int[Tensor, " n"
     closer = class_counts_within(x, index, k)
     own = _mean_digamma(sizes[index])
     return _digamma(k) + _digamma(len(x)) - own - _mean_digamma(closer + 1)
+
+
+def neighbour_entropy(x: Float[Tensor, "n ..."], k: int = 3) -> float:
+    """Estimate of the differential entropy h(X) in nats (Kozachenko & Leonenko 1987), Euclidean distances.
+
+    The value of `kozachenko_leonenko`, which is differentiable and takes several sets at once, in bounded memory. Sign:
+    larger is more spread; depends on the unit of the columns, may be negative. No bound. Bias: upwards in many columns,
+    where a ball of neighbours reaches beyond what the density fills. Range: unbounded.
+
+    Args:
+        x: (n, d) or (n,) samples.
+        k: neighbours, 1 <= k < n.
+
+    Raises:
+        ValueError: k is out of range, or a sample occurs more than k times.
+    """
+    _check([x], k)
+    columns = x[0].numel()
+    ball = columns / 2 * math.log(math.pi) - math.lgamma(columns / 2 + 1)
+    reach = float(neighbour_distances(x, k).double().log().mean())
+    return _digamma(len(x)) - _digamma(k) + ball + columns * reach
 
 
 def jittered(x: Float[Tensor, "n ..."], scale: float = 1e-6, seed: int = 0) -> Float[Tensor, "n ..."]:

@@ -13,7 +13,9 @@ float32 or better. Squared distances then carry an error of about 1e-6 of the sq
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -59,11 +61,32 @@ def class_counts_within(x: Tensor, labels: Tensor, k: int) -> Tensor:
     return _tree_count([x], np.nextafter(radius, 0))
 
 
+def neighbour_distances(x: Tensor, k: int) -> Tensor:
+    """The Euclidean distance of every sample to its k-th neighbour, (n,)."""
+    if _columns([x]) > TREE_COLUMNS:
+        return _gather([near.topk(k, 1, largest=False).values[:, -1].sqrt()] for _, near in _numbered(x))[0]
+    from sklearn.neighbors import KDTree  # takes a second to import
+
+    return torch.from_numpy(KDTree(_array(x)).query(_array(x), k=k + 1)[0][:, -1])
+
+
+def distance_blocks(x: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """The indices (m,) of a block of rows and their squared Euclidean distances to all rows, (m, n); 0 to themselves.
+
+    By matrix products, in float32 or better: an error of about 1e-6 of the squared spread.
+    """
+    rows = in_floats(x.detach().flatten(1) if x.ndim > 1 else x.detach()[:, None])
+    rows = rows - rows.mean(0)  # near the origin the terms of the binomial do not cancel from large numbers
+    squares = rows.square().sum(1)
+    for index in torch.arange(len(rows), device=rows.device).split(max(1, PAIRS // len(rows))):
+        near = torch.addmm(squares, rows[index], rows.T, alpha=-2).add_(squares[index][:, None]).clamp_min_(0)
+        near[torch.arange(len(index), device=rows.device), index] = 0
+        yield index, near
+
+
 def most_copies(sides: Sequence[Tensor]) -> int:
     """How often the most frequent sample occurs, all sides together."""
-    rows = np.ascontiguousarray(_joined(sides)) + 0.0  # -0 and 0 are one value
-    _, counts = np.unique(rows.view(np.dtype((np.void, rows.strides[0]))).ravel(), return_counts=True)
-    return int(counts.max())
+    return max(Counter(map(_digest, zip(*(_plain(side) for side in sides), strict=True))).values())
 
 
 def _cube_block(near: Sequence[Tensor], k: int, groups: Groups) -> list[Tensor]:
@@ -89,13 +112,8 @@ def _blocks(sides: Sequence[Tensor]) -> Iterator[list[Tensor]]:
 
 
 def _numbered(side: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    rows = in_floats(side.detach().flatten(1) if side.ndim > 1 else side.detach()[:, None])
-    rows = rows - rows.mean(0)  # near the origin the terms of the binomial do not cancel from large numbers
-    squares = rows.square().sum(1)
-    for index in torch.arange(len(rows), device=rows.device).split(max(1, PAIRS // len(rows))):
-        near = torch.addmm(squares, rows[index], rows.T, alpha=-2).add_(squares[index][:, None]).clamp_min_(0)
-        near[torch.arange(len(index), device=rows.device), index] = torch.inf
-        yield index, near
+    for rows, near in distance_blocks(side):
+        yield rows, near.index_put_((torch.arange(len(rows), device=rows.device), rows), near.new_tensor(torch.inf))
 
 
 def _largest(near: Sequence[Tensor]) -> Tensor:
@@ -116,6 +134,15 @@ def _columns(sides: Sequence[Tensor]) -> int:
 def _array(side: Tensor) -> Any:
     rows = side.detach().to("cpu", torch.float64).numpy()
     return rows.reshape(len(rows), -1)
+
+
+def _plain(side: Tensor) -> Any:
+    """Rows in their own precision, -0 written as 0: equal bytes are equal values."""
+    return in_floats(side.detach()).cpu().numpy() + 0
+
+
+def _digest(parts: tuple[Any, ...]) -> bytes:
+    return blake2b(b"".join(np.ascontiguousarray(part).tobytes() for part in parts), digest_size=16).digest()
 
 
 def _joined(sides: Sequence[Tensor]) -> Any:
