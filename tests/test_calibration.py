@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
-from guided import ENCODED, MODEL, REAL, drawn
+from guided import MODEL, REAL, TEACHERS, drawn
 from infodistill.diffusion.calibration import (
     BUDGET,
     FRESH,
@@ -21,16 +23,14 @@ from infodistill.diffusion.calibration import (
     chosen,
     held_out_accuracy,
 )
-from infodistill.diffusion.candidates import (
-    COUNT,
-    grid,
-    igds_candidates,
-    mgd3_candidates,
-    plain_candidates,
-    pull_candidates,
-    with_setting,
-)
-from infodistill.diffusion.igds import IGDS, igds
+from infodistill.diffusion.candidates import grid, igds_candidates
+from infodistill.diffusion.describing import described
+from infodistill.diffusion.estimators import CONTEXTUALS, PROTOTYPES, Tightest
+from infodistill.diffusion.features import Pooled
+from infodistill.diffusion.igds import IGDS, Fixed, through_denoiser
+from infodistill.diffusion.model import DiffusionModel
+from infodistill.diffusion.rules import bayes
+from infodistill.diffusion.samplers import ddim
 from infodistill.diffusion.sampling import Plan, plain
 from infodistill.distilled import Distilled
 from infodistill.protocols import EvaluationProtocol
@@ -38,7 +38,6 @@ from infodistill.real import RealData
 from toys import Affine
 
 PLAN = Plan(ipc=2, seed=3, steps=4)
-METHODS = [plain_candidates(), igds_candidates(1), igds_candidates(3), mgd3_candidates(), pull_candidates()]
 
 
 def weights(*values: float) -> Candidates:
@@ -113,34 +112,57 @@ def test_a_record_is_continued_under_the_same_circumstances(tmp_path: Path) -> N
     assert run(other, facts={"nets": 2}).chosen.setting == {"weight": 3.0} and len(other.seen) == 3
 
 
+OTHERS = {
+    "sampler": replace(PLAN, sampler=ddim),
+    "noise of the sampler": replace(PLAN, sampler=partial(ddim, eta=0.5)),
+    "limit": replace(PLAN, limit=1.0),
+    "together": replace(PLAN, together=1),
+    "channels": replace(PLAN, channels=1),
+    "pieces": replace(PLAN, most=2),
+    "model": replace(MODEL, denoise=replace(MODEL.denoise, variance=0.04)),  # type: ignore[type-var]
+    "settings": replace(weights(1.0), facts={"settings": described(IGDS(clip=None))}),
+}
+
+
+@pytest.mark.parametrize("name", list(OTHERS))
+def test_a_record_of_other_circumstances_is_not_reused(tmp_path: Path, name: str) -> None:
+    def run(judge: Fake, other: Plan | DiffusionModel | Candidates | None) -> None:
+        model, plan = (other if isinstance(other, kind) else usual for kind, usual in USUAL)
+        one = other if isinstance(other, Candidates) else replace(weights(1.0), facts={"settings": described(IGDS())})
+        calibrate(model, REAL, plan, one, judge, record=tmp_path / "cells.json")
+
+    for other in (None, OTHERS[name]):
+        judge = Fake(0.5)
+        run(judge, other)
+        assert len(judge.seen) == 1
+        run(Fake(), other)  # nothing is judged: the same circumstances
+
+
+def test_the_settings_of_igds_are_in_its_circumstances() -> None:
+    """Whatever changes the images a candidate means changes what a record has to agree with; equal ones do not."""
+    teachers = IGDS(teachers=TEACHERS, noisy_classifier=nn.Linear(2, 2))
+    other = IGDS(teachers=TEACHERS, noisy_classifier=nn.Linear(2, 2))
+    whole = [teachers, other, *(replace(IGDS(), **change) for change in CHANGES)]
+    told = [json.dumps(igds_candidates(3, how).facts) for how in (IGDS(), *whole)]
+    assert len(set(told)) == len(told)
+    assert told[0] == json.dumps(igds_candidates(3, IGDS()).facts)
+    assert json.dumps(igds_candidates(3).facts) == told[0] != json.dumps(igds_candidates(2).facts)
+
+
+CHANGES: list[dict[str, object]] = [
+    {"clip": None}, {"clip": 2.0}, {"window": (0.0, 0.5)}, {"per_class": 7}, {"rule": bayes}, {"feature": Pooled(4)},
+    {"route": through_denoiser}, {"prototype": PROTOTYPES["p1"]}, {"contextual": CONTEXTUALS["c7"]},
+    {"bandwidth": Tightest(2.0)}, {"scale": Fixed(0.5)}, {"scale": lambda n: 0.5}, {"scale": lambda n: 0.7},
+]  # fmt: skip
+USUAL = ((DiffusionModel, MODEL), (Plan, PLAN))
+
+
 def test_the_budget_is_kept() -> None:
     with pytest.raises(ValueError, match=r"1\.\.2 settings with 1 seed or more, got 3 and 1"):
         calibrate(MODEL, REAL, PLAN, weights(1.0, 2.0, 3.0), Fake(), budget=2)
     for settings, seeds in (((1.0,), ()), ((), (0,))):
         with pytest.raises(ValueError, match="calibration tries"):
             calibrate(MODEL, REAL, PLAN, weights(*settings), Fake(), seeds=seeds)
-
-
-@pytest.mark.parametrize("candidates", METHODS, ids=lambda one: f"{one.method}-{len(one.settings[-1])}")
-def test_every_method_has_the_same_budget_and_a_way_to_do_nothing(candidates: Candidates) -> None:
-    assert len(candidates.settings) == COUNT <= BUDGET
-    assert len({json.dumps(setting) for setting in candidates.settings}) == COUNT
-    pushes = [candidates.push(setting) for setting in candidates.settings]
-    assert pushes[0] == 0 == min(pushes) and pushes.count(0) == 1
-    ipc = 1 if candidates.settings[-1].get("push") == 0 else 3
-    plan = Plan(ipc, 1, steps=12)
-    for index, same in ((0, True), (-1, False)):
-        how, steer = candidates.make(candidates.settings[index], MODEL, ENCODED, plan)
-        kept = {"steps": how.steps, "seed": how.seed, "weight": how.weight, "sampler": how.sampler}
-        x = drawn(steer, ipc, **kept)
-        assert torch.allclose(x, drawn(ipc=ipc), atol=1e-4) == same
-
-
-def test_a_chosen_setting_becomes_settings_of_igds() -> None:
-    how = with_setting(IGDS(per_class=7), {"s": 0.5, "h": 3.0, "push": 0.1})
-    facts, plainly = igds(MODEL, ENCODED, 3, settings=how).facts, igds(MODEL, ENCODED, 3).facts
-    assert facts["s"] == 0.5 and facts["beta"] == pytest.approx(0.2) and how.per_class == 7
-    assert facts["prototype"]["bandwidth"] == pytest.approx(3 * plainly["prototype"]["bandwidth"])
 
 
 def test_real_networks_judge(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ are tested on what was held out. A method has `Candidates` and a budget, the sam
 sampling was not tuned says nothing. Ties go to the smaller push, so guidance has to earn its place.
 
 The diffusion model is not trained anew and may have seen the held-out images; that helps all settings alike, so scores
-compare settings and estimate no test accuracy.
+compare settings and estimate no test accuracy. A classifier that guides must not have seen them: a candidate of P1, P2
+or C1 is made with one that was trained on the rest (`making.Making.rest`).
 """
 
 from __future__ import annotations
@@ -14,18 +15,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from infodistill.compute import Policy
+from infodistill.diffusion.describing import described
 from infodistill.diffusion.encoded import Encoded, encode
 from infodistill.diffusion.model import DiffusionModel
 from infodistill.diffusion.sampling import Plan, Steer, distilled, sample
+from infodistill.diffusion.trials import Cell, Setting, Trials
 from infodistill.distilled import Distilled
 from infodistill.evaluation import evaluate
 from infodistill.protocols import EvaluationProtocol
 from infodistill.real import RealData
-from infodistill.serialise import canonical_json, pretty_json, read_object, write_bytes
 from infodistill.types import NetFactory
 
 BUDGET = 24
@@ -34,7 +35,8 @@ BUDGET = 24
 FRESH = 1000
 """Sets that choose are sampled from seeds from here on, so that the set made with the choice is another."""
 
-Setting = Mapping[str, float]
+FRACTION = 0.2
+"""Of every class that is held out."""
 
 Judge = Callable[[Distilled, RealData], Sequence[float]]
 """judge(set, rest): accuracies of fresh networks trained on the set, on `rest.test`, the held-out images."""
@@ -52,27 +54,14 @@ class Candidates:
         settings: numbers by name.
         make: what they mean.
         push: how hard a setting pushes; ties go to the smallest.
+        facts: what all of them share and a record has to agree with; see `describing.described`.
     """
 
     method: str
     settings: tuple[Setting, ...]
     make: Make
     push: Callable[[Setting], float]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A setting that was tried: held-out accuracies in [0, 1], seed by seed and net by net, and the seconds it took."""
-
-    setting: Setting
-    push: float
-    seeds: tuple[int, ...]
-    accuracies: tuple[float, ...]
-    seconds: float
-
-    @property
-    def mean(self) -> float:
-        return fmean(self.accuracies)
+    facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True)
@@ -88,8 +77,9 @@ class Calibration:
     tolerance: float
 
     def as_dict(self) -> dict[str, Any]:
-        told = {**asdict(self), "cells": [_told(cell) for cell in self.cells], "chosen": _told(self.chosen)}
-        return {**told, "then": "sampled with all training data", "seconds": sum(cell.seconds for cell in self.cells)}
+        then = "sampled with all training data, and with classifiers of all of it"
+        told = {"cells": [cell.as_dict() for cell in self.cells], "chosen": self.chosen.as_dict(), "then": then}
+        return {**asdict(self), **told, "seconds": sum(cell.seconds for cell in self.cells)}
 
 
 def calibrate(
@@ -99,7 +89,7 @@ def calibrate(
     candidates: Candidates,
     judge: Judge,
     *,
-    fraction: float = 0.2,
+    fraction: float = FRACTION,
     seeds: Sequence[int] = (0,),
     budget: int = BUDGET,
     tolerance: float = 0.0,
@@ -131,9 +121,8 @@ def calibrate(
     if not 1 <= len(candidates.settings) <= budget or not seeds:
         count = len(candidates.settings)
         raise ValueError(f"calibration tries 1..{budget} settings with 1 seed or more, got {count} and {len(seeds)}")
-    rest, held_out = real.split(fraction, plan.seed)
-    rest.test = held_out
-    known = _Record(record, _circumstances(model, rest, plan, candidates, seeds=seeds, facts=facts or {}))
+    rest, held_out = parted(real, plan.seed, fraction)
+    known = Trials(record, _circumstances(model, rest, plan, candidates, seeds=seeds, facts=facts or {}))
     encoded: Encoded | None = None
     for setting in candidates.settings:
         if known.find(setting) is None:
@@ -145,6 +134,13 @@ def calibrate(
     cells = tuple(cell for setting in candidates.settings if (cell := known.find(setting)) is not None)
     best = chosen(cells, tolerance)
     return Calibration(candidates.method, cells, best, fraction, len(held_out), budget, tolerance)
+
+
+def parted(real: RealData, seed: int, fraction: float = FRACTION) -> tuple[RealData, RealData]:
+    """(rest, held out), stratified and keyed by `seed`; the test part of the rest are the held-out images."""
+    rest, held_out = real.split(fraction, seed)
+    rest.test = held_out
+    return rest, held_out
 
 
 def chosen(cells: Sequence[Cell], tolerance: float = 0.0) -> Cell:
@@ -202,38 +198,12 @@ def _circumstances(
     facts: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What an accuracy depends on besides its setting, as far as it can be named."""
-    numbers = {"ipc": plan.ipc, "seed": plan.seed, "steps": plan.steps, "weight": plan.weight, "seeds": list(seeds)}
-    named = {"method": candidates.method, "data": rest.fingerprint, "model": dict(model.facts), "judge": dict(facts)}
-    return {**named, **numbers}
-
-
-@dataclass
-class _Record:
-    """The cells tried so far, in memory and, given a path, in a file that counts only for the same circumstances."""
-
-    path: Path | None
-    of: dict[str, Any]
-    cells: list[Cell] = field(default_factory=list[Cell])
-
-    def __post_init__(self) -> None:
-        if self.path is not None and self.path.is_file():
-            told = read_object(self.path)
-            if canonical_json(told.get("of")) == canonical_json(self.of):
-                self.cells = [_cell(entry) for entry in told["cells"]]
-
-    def find(self, setting: Setting) -> Cell | None:
-        return next((cell for cell in self.cells if dict(cell.setting) == dict(setting)), None)
-
-    def keep(self, cell: Cell) -> None:
-        self.cells.append(cell)
-        if self.path is not None:
-            write_bytes(self.path, pretty_json({"of": self.of, "cells": [_told(cell) for cell in self.cells]}))
-
-
-def _told(cell: Cell) -> dict[str, Any]:
-    return {**asdict(cell), "seeds": list(cell.seeds), "accuracies": list(cell.accuracies), "mean": cell.mean}
-
-
-def _cell(told: Mapping[str, Any]) -> Cell:
-    numbers = (tuple(told["seeds"]), tuple(told["accuracies"]))
-    return Cell(told["setting"], told["push"], *numbers, told["seconds"])
+    return {
+        "method": candidates.method,
+        "shared": dict(candidates.facts),
+        "data": [rest.fingerprint, None if rest.test is None else rest.test.fingerprint],
+        "model": described(model),
+        "judge": dict(facts),
+        "plan": described(plan),
+        "seeds": list(seeds),
+    }

@@ -70,6 +70,7 @@ class Prototype:
         push: b, the most a contextual term pushes beside it; beta(n) s(n) = b min(1, log n / log 5).
         shows: what the term sees, `guidance.clean` or `guidance.noisy`.
         couples: whether it needs all classes to be sampled together.
+        reads_bandwidth: whether it depends on the bandwidth h.
     """
 
     build: Build | None
@@ -77,14 +78,19 @@ class Prototype:
     push: float = 0.2
     shows: Callable[[Seen, Term], Tensor] = clean
     couples: bool = False
+    reads_bandwidth: bool = False
 
 
 @dataclass(frozen=True)
 class Contextual:
-    """A term for H(X|Y): `build` from real images to the term, None for no term; `shows` what it sees."""
+    """A term for H(X|Y): `build` from real images to the term, None for no term; `shows` what it sees.
+
+    `reads_bandwidth`: whether it depends on the bandwidth h.
+    """
 
     build: Build | None
     shows: Callable[[Seen, Term], Tensor] = clean
+    reads_bandwidth: bool = False
 
 
 def set_decoder(given: Given) -> Term:
@@ -157,8 +163,8 @@ def codebook(given: Given) -> Term:
 PROTOTYPES: Mapping[str, Prototype] = {
     "p1": Prototype(noise_aware, noisy_classifier_scale, push=0.4, shows=noisy),
     "p2": Prototype(classified, classifier_scale, push=0.4),
-    "p3": Prototype(set_decoder),
-    "p3-coupled": Prototype(coupled_set_decoder, couples=True),
+    "p3": Prototype(set_decoder, reads_bandwidth=True),
+    "p3-coupled": Prototype(coupled_set_decoder, couples=True, reads_bandwidth=True),
     "none": Prototype(None, push=0.3),
 }
 """By name, for command lines. Beside no prototype a contextual term pushes 0.3, the dose it was measured at alone."""
@@ -170,7 +176,7 @@ CONTEXTUALS: Mapping[str, Contextual] = {
     "c3": Contextual(code_entropy),
     "c5": Contextual(kernel_entropy),
     "c5-vendi": Contextual(vendi),
-    "c7": Contextual(codebook),
+    "c7": Contextual(codebook, reads_bandwidth=True),
     "none": Contextual(None),
 }
 

@@ -11,14 +11,16 @@ from typing import Any
 
 from infodistill import nets, recipe, supplies
 from infodistill.compute import Policy
-from infodistill.diffusion.calibration import Calibration, Candidates, Cell, calibrate, held_out_accuracy
+from infodistill.diffusion.calibration import Calibration, Candidates, calibrate, held_out_accuracy, parted
 from infodistill.diffusion.encoded import Encoded, encode
 from infodistill.diffusion.guidance import Watched
 from infodistill.diffusion.model import DiffusionModel
 from infodistill.diffusion.noisy_classifier import noise_aware_classifier
 from infodistill.diffusion.noisy_network import NoiseAwareClassifier
+from infodistill.diffusion.precision import lowered
 from infodistill.diffusion.request import SampleRequest
 from infodistill.diffusion.sampling import Plan, Steer, plain
+from infodistill.diffusion.trials import Cell
 from infodistill.progress import Tell
 from infodistill.protocols import EvaluationProtocol, protocol_for
 from infodistill.real import RealData
@@ -63,8 +65,16 @@ class Making:
         """q(y | x, sigma) of what is denoised; trained where it is not there."""
         return noise_aware_classifier(self.model, self.real, cache=self.cache, tell=self.tell)
 
+    @cached_property
+    def rest(self) -> Making:
+        """The same of the training images that calibration does not hold out: what its classifiers may have seen."""
+        return replace(self, real=parted(self.real, self.plan.seed)[0])
+
     def calibrated(self, candidates: Candidates) -> Calibration:
-        """The settings of a method tried on a held-out part, evenly thinned to the budget; kept in the run's folder."""
+        """The settings of a method tried on a held-out part, as far as the budget goes; kept in the run's folder.
+
+        Sampled in the precision of the run, so what is chosen is chosen for what will be sampled.
+        """
         request, shape = self.request, self.real.shape
         protocol = protocol_of(request, self.real)
         judge = held_out_accuracy(
@@ -72,6 +82,7 @@ class Making:
         )
         tried = thinned(candidates, request.budget)
         facts = {"net": default_net(shape), "nets": NETS, "protocol": protocol.as_dict()}
+        facts |= {"precision": self.policy.precision, "device": self.policy.device}
         record, count = self.folder / "calibration.json", len(tried.settings)
         done = itertools.count(1)
 
@@ -80,7 +91,7 @@ class Making:
                 self.tell("calibrate", next(done), count, f"{dict(cell.setting)}: {100 * cell.mean:.1f} %")
 
         how: dict[str, Any] = {"budget": request.budget, "record": record, "facts": facts, "cache": self.cache}
-        return calibrate(self.model, self.real, self.plan, tried, judge, **how, tell=tell)
+        return calibrate(lowered(self.model, self.policy), self.real, self.plan, tried, judge, **how, tell=tell)
 
     def given(self, *known: str) -> dict[str, Any]:
         """The settings of `--set`.
@@ -133,11 +144,11 @@ def protocol_of(request: SampleRequest, real: RealData) -> EvaluationProtocol:
 
 
 def thinned(candidates: Candidates, budget: int) -> Candidates:
-    """At most `budget` of the settings, evenly spread, the first among them: it is that of no guidance."""
-    count = len(candidates.settings)
+    """The first `budget` of the settings: they come in the order of what is worth trying, see `candidates`.
+
+    Raises:
+        ValueError: a budget below 1.
+    """
     if budget < 1:
         raise ValueError(f"a calibration tries at least 1 setting, got a budget of {budget}")
-    kept = [round(i * (count - 1) / max(budget - 1, 1)) for i in range(min(budget, count))]
-    if budget >= count:
-        return candidates
-    return replace(candidates, settings=tuple(candidates.settings[i] for i in kept))
+    return replace(candidates, settings=candidates.settings[:budget])

@@ -43,8 +43,9 @@ def informed(making: Making) -> Steered:
     """`igds`: the two bounds and whatever is added."""
     settings, told = igds_settings(making), dict[str, Any]()
     if making.request.calibrate:
-        found = making.calibrated(igds_candidates(making.request.ipc, settings))
-        settings, told = with_setting(settings, found.chosen.setting), {"calibration": found.as_dict()}
+        found = making.calibrated(igds_candidates(making.request.ipc, igds_settings(making.rest)))
+        settings = with_setting(settings, found.chosen.setting, making.request.ipc)
+        told = {"calibration": found.as_dict()}
     guide = igds(
         making.model,
         making.encoded,
@@ -64,7 +65,7 @@ def drawn_to_modes(making: Making) -> Steered:
     if request.scale is not None:
         set_["pull"] = request.scale
     if request.calibrate:
-        found = making.calibrated(mgd3_candidates())
+        found = making.calibrated(mgd3_candidates(**set_))
         set_, told = {**set_, **found.chosen.setting}, {"calibration": found.as_dict()}
     how: dict[str, Any] = {"steps": request.steps, "seed": request.seed, **set_}
     steer = mgd3(making.model, making.encoded, request.ipc, **how, watch=making.watch)
@@ -101,10 +102,10 @@ def influenced(making: Making) -> Steered:
 
 
 def _plainly_calibrated(making: Making) -> Steered:
-    """Plain sampling at the weight of classifier-free guidance, and the renewed noise, that did best."""
+    """Plain sampling at the weight of classifier-free guidance that did best."""
     if not making.model.null:
         raise ValueError("plain sampling of a model without a null class has nothing to calibrate")
-    candidates = plain_candidates()
+    candidates = plain_candidates(making.plan.weight)
     found = making.calibrated(candidates)
     plan, steer = candidates.make(found.chosen.setting, making.model, making.encoded, making.plan)
     return Steered(making.model, plan, steer, {"calibration": found.as_dict()})
