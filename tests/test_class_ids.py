@@ -18,7 +18,7 @@ def test_names_are_read_in_any_case_as_any_synonym_or_as_the_whole_label() -> No
 
 
 def test_a_given_id_wins_and_others_may_be_given_too() -> None:
-    given = {"n02": 4, "crane": 3, "church": 0, "not asked": 2}
+    given = {"n02": 4, "crane": 3, "church": 0}
     assert ids_by_name(("n02", "crane", "church"), LABELS, given, known=5) == (4, 3, 0)
     assert ids_by_name(("a", "b"), {}, {"a": 1, "b": 0}, known=2) == (1, 0)
 
@@ -29,6 +29,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], dict[str, int], str]] = {
     "ambiguous": (("crane",), {}, r"'crane' may mean more than one class of the model \(ids 1 and 3\).*JSON file"),
     "the same": (("tench", "tinca tinca"), {}, r"'tench', 'tinca tinca' are one class of the model \(id 0\)"),
     "given twice": (("a", "church"), {"a": 4}, "'a', 'church' are one class"),
+    "not asked": (("church",), {"chruch": 4}, "ids are given for 'chruch', no class of the data \\(it has 'church'\\)"),
     "too large": (("a",), {"a": 5}, r"'a' has id 5, this model's classes count 0\.\.4"),
     "negative": (("a",), {"a": -1}, "'a' has id -1"),
 }

@@ -135,7 +135,7 @@ def test_classes_are_found_by_name_or_given(dit: Path) -> None:
         "CHURCH": 4,
         "tench, tinca tinca": 0,
     }
-    given = open_model(str(dit), ("n02", "crane", "church"), class_ids={"n02": 0, "crane": 3, "unasked": 1})
+    given = open_model(str(dit), ("n02", "crane", "church"), class_ids={"n02": 0, "crane": 3})
     assert list(given.facts["class_ids"].values()) == [0, 3, 4]
 
 
@@ -178,6 +178,7 @@ def test_a_hub_model_is_opened_at_a_commit_without_pickles(dit: Path, monkeypatc
         ("owner/model", None, "no revision was given"),
         ("owner/model", "main", "40 hex digits.*got revision 'main'"),
         ("nowhere/at/all", COMMIT, "neither a folder nor OWNER/NAME"),
+        (str(dit), COMMIT, "is a folder: --revision 0123.* is for models on the hub"),
         ("owner/gone", COMMIT, "did not give owner/gone at 01234567: 404$"),
     ):
         with pytest.raises(ValueError, match=told):

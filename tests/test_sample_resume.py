@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,8 @@ import torch
 from safetensors.torch import load_file
 
 import infodistill
-from infodistill.diffusion import groups
+from infodistill.compute import Policy
+from infodistill.diffusion import groups, running
 from tinymodel import call, sampled, tiny_model
 
 HERE = Path(__file__).parent
@@ -147,4 +149,38 @@ def test_grouping_changes_no_image(model: Path, whole: Path, tmp_path: Path) -> 
         made = infodistill.load(sampled(model, tmp_path / name, "--ipc", "3", *args))
         torch.testing.assert_close(made.images, wanted, atol=1e-4, rtol=0)
     facts = json.loads((whole / "sample.json").read_text())["facts"]
-    assert set(facts) == {"data", "model", "threads"}
+    assert set(facts) == {"data", "model", "device", "threads"}
+
+
+def test_a_run_stays_on_its_device(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = Path(shutil.copytree(whole, tmp_path / "moved"))
+    asked: list[str] = []
+
+    def resolved(device: str, precision: str) -> Policy:
+        asked.append(device)
+        return Policy("cpu", precision)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(running, "resolve", resolved)
+        call("sample", "--out", out, "--resume")
+        told = json.loads((out / "sample.json").read_text())
+        told["facts"]["device"] = "cuda"
+        (out / "sample.json").write_text(json.dumps(told))
+        said = call("sample", "--out", out, "--resume", code=2)
+        assert "was begun on cuda, and this is cpu" in " ".join(said.split())
+    assert asked == ["cpu", "cuda"]
+    if not torch.cuda.is_available():
+        said = call("sample", "--out", out, "--resume", code=2)
+        assert "the run was begun on cuda, which is not here" in " ".join(said.split())
+
+
+def test_flags_beside_resume_must_be_those_of_the_run(whole: Path) -> None:
+    call("sample", "--out", whole, "--resume", "--ipc", "3")
+    told = call("sample", "--out", whole, "--resume", "--device", "cpu", code=2)
+    assert "was started with device auto, not cpu" in " ".join(told.split())
+
+
+@pytest.mark.parametrize("content", ['{"request": [1]}', "{}", '{"request": {"data": "digits", "ipc": "x"}}', "[", "{"])
+def test_a_record_that_cannot_be_read_is_one_sentence(tmp_path: Path, content: str) -> None:
+    (tmp_path / "sample.json").write_text(content)
+    assert "Error: sample.json" in call("sample", "--out", tmp_path, "--resume", code=2)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -162,6 +162,21 @@ def setting(text: str) -> tuple[str, Any]:
         return key.strip(), value
 
 
+def settings(texts: Iterable[str]) -> dict[str, Any]:
+    """Several of these.
+
+    Raises:
+        RecipeError: one that is no key=value, or a key that is given twice.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        key, value = setting(text)
+        if key in found:
+            raise RecipeError(f"--set {key} is given twice: {found[key]!r} and {value!r}")
+        found[key] = value
+    return found
+
+
 def _sentence(error: ValidationError, model: type[Recipe]) -> str:
     """The first problem in one sentence."""
     first = error.errors()[0]
@@ -201,4 +216,5 @@ __all__ = [
     "parse",
     "read",
     "setting",
+    "settings",
 ]

@@ -99,13 +99,13 @@ def show_(
 
 def _settings(typed: list[str], flags: dict[str, Any]) -> dict[str, Any]:
     """What `--set` and the short flags change; a flag and a setting of the same name are a mistake."""
-    from infodistill.recipe import setting
+    from infodistill.recipe import settings
 
-    settings = dict(setting(text) for text in typed)
+    told = settings(typed)
     given = {name: value for name, value in flags.items() if value is not None}
-    if twice := sorted(set(settings) & set(given)):
+    if twice := sorted(set(told) & set(given)):
         raise ValueError(f"{twice[0]} is given twice: by --{twice[0]} and by --set")
-    return {**settings, **given}
+    return {**told, **given}
 
 
 def _check_resumed(folder: Path, resume: bool, settings: dict[str, Any], flags: list[Any]) -> None:

@@ -64,13 +64,13 @@ def sample(
     """
     from infodistill.diffusion.class_ids import read_class_ids
     from infodistill.diffusion.request import stored_request
-    from infodistill.recipe import setting
+    from infodistill.recipe import settings
 
     asked: dict[str, Any] = {
         "data": data, "method": method, "ipc": ipc, "generator": generator, "revision": revision, "steps": steps,
         "class_ids": None if class_ids is None else read_class_ids(class_ids), "sampler": sampler, "cfg": cfg,
         "scale": scale, "beta": beta, "prototype": prototype, "contextual": contextual, "add": tuple(add or ()) or None,
-        "calibrate": calibrate or None, "budget": budget, "set": dict(setting(text) for text in set_ or ()) or None,
+        "calibrate": calibrate or None, "budget": budget, "set": settings(set_ or ()) or None,
         "seed": seed, "together": together, "most": most, "protocol": protocol, "size": size,
         "skip_corrupt": skip_corrupt or None, "device": device, "precision": precision,
     }  # fmt: skip
@@ -82,12 +82,14 @@ def sample(
 
 
 def _requested(asked: dict[str, Any], stored: SampleRequest | None) -> SampleRequest:
-    """What the flags mean. Resuming without any takes those of the run in the folder."""
+    """What the flags mean. Resuming takes those of the run in the folder where they are not given again."""
+    from dataclasses import replace
+
     from infodistill.diffusion.request import SampleRequest
 
     said = {name: value for name, value in asked.items() if value is not None}
-    if stored is not None and not said:
-        return stored
+    if stored is not None:
+        return replace(stored, **said)
     if "data" not in said:
         raise ValueError("--data is missing: name a data set (digits) or give a folder of class folders")
     return SampleRequest(**said)
@@ -95,13 +97,14 @@ def _requested(asked: dict[str, Any], stored: SampleRequest | None) -> SampleReq
 
 def _run(request: SampleRequest, out: Path, *, resume: bool, as_json: bool) -> None:
     from infodistill.assessing import refresh_report
-    from infodistill.diffusion.request import check_folder
+    from infodistill.diffusion.request import check_folder, stored_facts
     from infodistill.diffusion.running import conduct, prepare
     from infodistill.progress import telling
 
     check_folder(out, request, resume=resume)  # before the data are read or a generator is trained
     with telling() as tell:
-        made = conduct(prepare(request, tell=tell, say=say), out, resume=resume)
+        prepared = prepare(request, device=stored_facts(out).get("device"), tell=tell, say=say)
+        made = conduct(prepared, out, resume=resume)
     page = refresh_report(out)
     if as_json:
         show({"out": str(out), "images": len(made), "ipc": made.ipc, "seconds": made.meta["seconds"]})

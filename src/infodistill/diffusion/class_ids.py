@@ -23,13 +23,16 @@ def ids_by_name(
     Args:
         class_names: of the data.
         labels: the model's, by id; {} where it names none.
-        given: ids that names cannot say.
+        given: ids that names cannot say, of classes of the data.
         known: how many classes the model has: ids count 0..known - 1.
 
     Raises:
-        ValueError: names that no label has, or several have, an id out of range, or two classes with one id.
+        ValueError: ids of classes the data has not, names that no label has, or several have, an id out of range, or
+            two classes with one id.
     """
     given, found = dict(given or {}), _meanings(labels)
+    if unasked := [name for name in given if name not in class_names]:
+        raise ValueError(f"ids are given for {_few(unasked)}, no class of the data (it has {_few(class_names)})")
     asked = {name: {given[name]} if name in given else found.get(_plain(name), set()) for name in class_names}
     if lost := [name for name in class_names if not asked[name]]:
         theirs = f"it has {_few(labels.values())}" if labels else "it names no classes"

@@ -79,9 +79,12 @@ def located(where: str, revision: str | None = None) -> tuple[Path, str | None]:
     """The folder of a model, fetched from the hub if need be, and its revision there.
 
     Raises:
-        ValueError: it is no folder and no hub name, a hub name without a commit, or the hub does not give it.
+        ValueError: it is no folder and no hub name, a hub name without a commit, a folder with one, or the hub does
+            not give it.
     """
     if Path(where).is_dir():
+        if revision is not None:
+            raise ValueError(f"'{where}' is a folder: --revision {revision} is for models on the hub, leave it out")
         return Path(where), None
     name, _, at = where.removeprefix("hf:").partition("@")
     at = revision or at

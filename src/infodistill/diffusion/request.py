@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from infodistill.diffusion.plain_values import check_values
 from infodistill.files import write_atomically
 from infodistill.runfolder import SAMPLE_REQUEST as REQUEST
 from infodistill.serialise import read_object
@@ -20,6 +21,13 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     "igd": ("scale",),
 }
 """The methods, and what else each is asked with."""
+
+CHOSEN: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "dit": (("cfg", "add"), ()),
+    "igds": (("scale", "beta", "add"), ()),
+    "mgd3": (("scale",), ("pull",)),
+}
+"""What `calibrate` decides: options, and names in `set`."""
 
 
 def _empty() -> dict[str, Any]:
@@ -78,15 +86,43 @@ class SampleRequest:
     precision: str = "float32"
 
     def __post_init__(self) -> None:
+        told = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        check_values(SampleRequest, told, "--")
         if self.method not in OPTIONS:
             raise ValueError(f"unknown method '{self.method}', sampling knows {', '.join(OPTIONS)}")
+        for name in ("ipc", "steps", "budget", "together", "most", "size"):
+            if told[name] is not None and told[name] < 1:
+                raise ValueError(f"--{name} must be at least 1, got {told[name]}")
+        self._check_options()
+        self._check_guidance()
+
+    def _check_options(self) -> None:
+        """See that every option says something to the method, and that calibration chooses nothing that is given."""
         usual = {entry.name: entry.default for entry in fields(self)}
         others = {name for names in OPTIONS.values() for name in names} - set(OPTIONS[self.method])
         if odd := [name for name in usual if name in others and getattr(self, name) != usual[name]]:
             takes = ", ".join(OPTIONS[self.method]) or "no options of its own"
             raise ValueError(f"--{odd[0]} says nothing to the method {self.method}, which takes {takes}")
-        if self.calibrate and (said := [name for name in ("scale", "beta", "add") if getattr(self, name)]):
+        if self.revision is not None and self.generator is None:
+            raise ValueError("--revision is the commit of a hub model: name that with --generator")
+        flags, settings = CHOSEN.get(self.method, ((), ()))
+        said = [name for name in flags if getattr(self, name) != usual[name]]
+        said += [f"set {name}" for name in settings if name in self.set]
+        if self.calibrate and said:
             raise ValueError(f"--calibrate chooses how hard to push: leave --{said[0]} out")
+
+    def _check_guidance(self) -> None:
+        """See that there is something to guide by, at some noise level."""
+        if self.method == "igds" and self.prototype == self.contextual == "none" and not self.add:
+            raise ValueError("--prototype none and --contextual none leave nothing to guide by: take --method dit")
+        window: object = self.set.get("window", (0.0, 1.0))
+        ends = cast("list[Any]", list(window)) if isinstance(window, list | tuple) else []
+        numbers = [end for end in ends if type(end) in (int, float)]
+        if len(ends) != 2 or len(numbers) != 2 or not 0 <= ends[0] < ends[1] <= 1:
+            raise ValueError(f"--set window wants two rising numbers in [0, 1], got {window}")
+        for text in self.add:
+            if text.partition("=")[2].strip().lower().lstrip("+-") in ("nan", "inf", "infinity"):
+                raise ValueError(f"--add wants a finite push, got {text}")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -108,11 +144,12 @@ def stored_request(folder: Path) -> SampleRequest | None:
     path = folder / REQUEST
     if not path.is_file():
         return None
-    told: dict[str, Any] = read_object(path).get("request", {})
-    changed: dict[str, Any] = {**told, "add": tuple(told.get("add", ()))}
+    content = read_object(path)
     try:
+        told = cast("dict[str, Any]", content["request"])
+        changed: dict[str, Any] = {**told, "add": tuple(told.get("add", ()))}
         return SampleRequest(**changed)
-    except TypeError as error:
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise ValueError(f"{path.name} cannot be read: {error}") from None
 
 
@@ -132,16 +169,26 @@ def check_folder(folder: Path, request: SampleRequest, *, resume: bool) -> None:
 
 
 def record(folder: Path, request: SampleRequest, facts: Mapping[str, Any]) -> None:
-    """Write down what the run was asked for, and what it met: data, generator, threads."""
+    """Write down what the run was asked for, and what it met: data, generator, device, threads."""
     text = json.dumps({"request": request.as_dict(), "facts": dict(facts)}, indent=1)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / REQUEST, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def stored_facts(folder: Path) -> dict[str, Any]:
-    """What `record` wrote down beside the request; {} if nothing."""
+    """What `record` wrote down beside the request; {} if nothing. Raises ValueError for what cannot be read."""
     path = folder / REQUEST
-    return dict(read_object(path).get("facts", {})) if path.is_file() else {}
+    found: object = read_object(path).get("facts", {}) if path.is_file() else {}
+    if not isinstance(found, dict):
+        raise ValueError(f"{path.name} cannot be read: its facts are a {type(found).__name__}")
+    return cast("dict[str, Any]", found)
+
+
+def withdraw(folder: Path) -> None:
+    """Take the record back where nothing else was written: a mistake leaves the folder as it was."""
+    if [path.name for path in folder.iterdir()] == [REQUEST]:
+        (folder / REQUEST).unlink()
+        folder.rmdir()
 
 
 def _meant(path: Path) -> bool:

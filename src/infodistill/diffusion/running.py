@@ -27,7 +27,7 @@ from infodistill.diffusion.groups import Finished, Groups
 from infodistill.diffusion.making import Making, Steered, default_net, protocol_of
 from infodistill.diffusion.model import DiffusionModel
 from infodistill.diffusion.precision import lowered
-from infodistill.diffusion.request import SampleRequest, check_folder, record, stored_facts
+from infodistill.diffusion.request import SampleRequest, check_folder, record, stored_facts, withdraw
 from infodistill.diffusion.sampling import Plan, distilled
 from infodistill.diffusion.steering import METHODS
 from infodistill.diffusion.supplying import digest_of, model_for
@@ -51,7 +51,7 @@ TOGETHER = 128
 """Images of a group unless told otherwise: what a stopped run may lose, and what goes through a network at once."""
 
 LIMIT = 1.5
-"""Bound of predicted clean pixels, which lie in [-1, 1]; latents have none (ours)."""
+"""Bound of predicted clean pixels, which lie in [-1, 1], of a model that names none; latents have none (ours)."""
 
 
 @dataclass(frozen=True)
@@ -73,19 +73,36 @@ class Prepared:
         return Making(self.request, self.model, self.real, self.plan, self.policy, **where)
 
 
-def prepare(request: SampleRequest, *, tell: Tell | None = None, say: Say = print) -> Prepared:
+def prepare(
+    request: SampleRequest, *, device: str | None = None, tell: Tell | None = None, say: Say = print
+) -> Prepared:
     """Read the data, open the model (or train one), and find the mistakes before anything is drawn.
+
+    `device` is that of the run to be continued, if any: where the request leaves it open, it stays.
 
     Raises:
         ValueError: an unknown name, a model for other classes or another size, or settings that contradict each other.
     """
     if request.sampler not in SAMPLERS:
         raise ValueError(f"unknown sampler '{request.sampler}', known: {', '.join(SAMPLERS)}")
+    policy, cache = _policy(request, device), cache_dir()
     real = load_data(request.data, size=request.size, skip_corrupt=request.skip_corrupt)
-    policy, cache = resolve(request.device, request.precision), cache_dir()
     protocol_of(request, real)
     model = model_for(request, real, policy, cache, tell=tell, say=say)
-    return Prepared(request, real.to(policy.device), model, planned(request, model), policy, cache, tell, say)
+    plan = planned(request, model)
+    model.sigmas(plan.steps)
+    if plan.weight != 1.0 and not model.null:
+        raise ValueError(f"this model has no null class, so classifier-free guidance must be 1, got {plan.weight:g}")
+    return Prepared(request, real.to(policy.device), model, plan, policy, cache, tell, say)
+
+
+def _policy(request: SampleRequest, device: str | None) -> Policy:
+    try:
+        return resolve(device if device and request.device == "auto" else request.device, request.precision)
+    except ValueError as error:
+        if device is None or request.device != "auto":
+            raise
+        raise ValueError(f"the run was begun on {device}, which is not here: continue it there ({error})") from None
 
 
 def planned(request: SampleRequest, model: DiffusionModel) -> Plan:
@@ -100,7 +117,7 @@ def planned(request: SampleRequest, model: DiffusionModel) -> Plan:
         "sampler": SAMPLERS[request.sampler],
         "most": request.most or TOGETHER,
         "together": None if request.prototype == "p3-coupled" and request.together is None else together,
-        "limit": None if model.space is None else LIMIT,
+        "limit": None if model.space is None else model.facts.get("limit") or LIMIT,
     }
     if request.cfg is not None or own:
         changes["weight"] = 1.0 if request.cfg is None else request.cfg
@@ -115,30 +132,48 @@ def conduct(prepared: Prepared, folder: Path, *, resume: bool = False) -> Distil
             or a coupled method is to sample class groups.
     """
     check_folder(folder, prepared.request, resume=resume)
+    began = bool(stored_facts(folder))
     _same_circumstances(prepared, folder)
+    try:
+        steered, finished = _sampled(prepared, folder)
+    except Exception as error:
+        if not began:
+            withdraw(folder)
+        if isinstance(error, TypeError | AttributeError) and prepared.request.set:
+            told = ", ".join(f"{name}={value!r}" for name, value in prepared.request.set.items())
+            raise ValueError(f"a value of --set ({told}) is of the wrong kind: {error}") from error
+        raise
+    return _artefact(prepared, steered, folder, finished)
+
+
+def _sampled(prepared: Prepared, folder: Path) -> tuple[Steered, list[Finished]]:
+    """The method, made (and calibrated or trained where it is), and all of its groups."""
     recorder = Recorder()
     steered = METHODS[prepared.request.method](prepared.making(folder, recorder))
     if steered.couples and prepared.plan.together is not None:
         raise ValueError(f"this prototype needs all classes together: leave --together {prepared.plan.together} out")
     model = lowered(steered.model, prepared.policy)
     groups = Groups(model, steered.steer, steered.plan, folder / "samples", recorder, prepared.tell)
-    return _artefact(prepared, steered, folder, groups.every())
+    return steered, groups.every()
 
 
 def _same_circumstances(prepared: Prepared, folder: Path) -> None:
-    """Record the data, the model and the number of threads, or see that they are those of the run in the folder."""
+    """Record data, model, device and the number of threads, or see that they are those of the run in the folder."""
     facts = {
         "data": prepared.real.fingerprint,
         "model": digest_of(prepared.model),
+        "device": prepared.policy.device,
         "threads": torch.get_num_threads(),
     }
     known = stored_facts(folder)
     for name, what in (("data", "data has"), ("model", "model has")):
         if known and known.get(name) != facts[name]:
             raise ValueError(f"the {what} changed since the run in '{folder}' began: its digest is another")
-    if known:  # another number of threads adds in another order
-        torch.set_num_threads(int(known["threads"]))
-    else:
+    if (then := known.get("device", facts["device"])) != facts["device"]:
+        raise ValueError(f"the run in '{folder}' was begun on {then}, and this is {facts['device']}: continue it there")
+    if isinstance(threads := known.get("threads"), int):  # another number of threads adds in another order
+        torch.set_num_threads(threads)
+    if not known:
         record(folder, prepared.request, facts)
 
 
@@ -169,9 +204,9 @@ def provenance(prepared: Prepared, steered: Steered, seconds: float) -> dict[str
         "protocol": protocol_of(request, prepared.real).as_dict(),
         "seed": request.seed,
         "steps": plan.steps,
-        "sampling": {"sampler": request.sampler, **shown},
+        "sampling": {**told_of(plan.sampler), **shown},
         "guidance": {"terms": _asked(request), **steered.facts},
-        "generator": {"from": request.generator or "this data", "digest": digest_of(prepared.model), **model.facts},
+        "generator": {"from": _origin(request), "digest": digest_of(prepared.model), **model.facts},
         "source": {"data": request.data, "size": request.size, "skip_corrupt": request.skip_corrupt},
         "data_notes": dict(prepared.real.notes),
         "policy": prepared.policy.as_dict(),
@@ -179,6 +214,21 @@ def provenance(prepared: Prepared, steered: Steered, seconds: float) -> dict[str
         "peak_memory": peak_memory(prepared.policy.device),
     }
     return told if licence in (None, "unknown") else {**told, "license": f"generator: {licence}"}
+
+
+def told_of(sampler: samplers.Sampler) -> dict[str, Any]:
+    """The name of a sampler, and what it was given: {"sampler": "ddim", "eta": 0.5}."""
+    made = sampler.func if isinstance(sampler, partial) else sampler
+    known = {getattr(one, "func", one): name for name, one in SAMPLERS.items()}
+    given: Mapping[str, Any] = sampler.keywords if isinstance(sampler, partial) else {}
+    told = {name: getattr(value, "__name__", value) for name, value in given.items()}
+    return {"sampler": known.get(made, getattr(made, "__name__", "")), **told}
+
+
+def _origin(request: SampleRequest) -> str:
+    """Where the generator came from, without the path to it: that is of this machine alone."""
+    where = request.generator
+    return "this data" if where is None else Path(where).resolve().name if Path(where).is_dir() else where
 
 
 def _asked(request: SampleRequest) -> dict[str, Any]:
