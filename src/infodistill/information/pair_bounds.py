@@ -11,9 +11,9 @@ gradients and n^2 memory). The class C is a function of the row J, so
 and the lower bound of the first less the upper bounds of the others is a lower bound, and the other way round (the use
 Kolchinsky, Tracey & Wolpert 2019 make of them for networks). *What it is of.* The law of these n rows through the
 channel, for which the bounds hold exactly. For the law they were drawn from, I(J; Z) has an expectation of at most
-I(X; Z) and saturates at log n; with few rows and little noise I(C; Z) is H(C) whatever the class says: choose a variance
-at which a row overlaps with many (`bandwidth_from_pairs`). *Tightness.* The two bounds on I(J; Z) meet where rows either
-coincide or are far apart. Where the rows of a class spread over a few widths of the noise the difference is wide.
+I(X; Z) and saturates at log n; with few rows and little noise I(C; Z) is H(C) whatever the class says: choose a
+variance at which a row overlaps with many (`bandwidth_from_pairs`). *Tightness.* The two bounds on I(J; Z) meet where
+rows coincide or are far apart. Where the rows of a class spread over a few widths of the noise the gap is wide.
 """
 
 from __future__ import annotations
