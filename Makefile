@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # Huge pages for large tensors: up to x1.7 on Linux, nothing elsewhere. The library itself never sets this.
 export THP_MEM_ALLOC_ENABLE ?= 1
 
-.PHONY: demo test test-fast lint types bench format clean
+.PHONY: demo test test-fast lint types bench docs format clean
 .DEFAULT_GOAL := demo
 
 demo: $(READY)
@@ -30,6 +30,9 @@ types: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/speed.py
 
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -41,4 +44,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) demo runs build dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo runs site build dist .pytest_cache .ruff_cache
