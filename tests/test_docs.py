@@ -33,14 +33,16 @@ ELSEWHERE = ("make", "pip", "python", "torchrun")
 """Words a line may begin with that is checked, but not run here."""
 
 
-def _fences(page: Path, kind: str) -> list[str]:
-    return re.findall(rf"```{kind}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+def _fences(page: Path, *kinds: str) -> list[str]:
+    """The fenced blocks of these kinds, in order."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return [text for kind, text in found if kind in kinds]
 
 
 def _lines(page: Path) -> list[list[str]]:
     """Every command line in the page's fences."""
-    text = "\n".join(_fences(page, "console") + _fences(page, "")).replace("\\\n", " ")
-    return [words for line in text.splitlines() if (words := shlex.split(line, comments=True))]
+    lines = "\n".join(_fences(page, "console", "")).replace("\\\n", " ").splitlines()
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
