@@ -40,6 +40,7 @@ from infodistill.manifest import (
     seal,
 )
 from infodistill.pictures import grid_png
+from infodistill.result import joined
 from infodistill.serialise import pretty_json, read_object, sha256, write_bytes
 from infodistill.types import LabelKind
 from infodistill.whitening import space_facts, space_from
@@ -193,10 +194,14 @@ def companion_of(folder: Path, name: str) -> bytes | None:
 
 
 def record_result(folder: str | Path, result: Mapping[str, Any]) -> None:
-    """Store one evaluation (`Result.record()`) beside the artefact, by protocol, and refresh the card."""
+    """Store one evaluation (`Result.record()`) beside the artefact, by protocol, and refresh the card.
+
+    Networks evaluated before under the same conditions are kept, see `result.joined`.
+    """
     path = Path(folder)
     distilled, known = load(path), results_of(path) or {}
-    results = {**known, str(result["protocol"]): {**result, STAMP: recorded(path, TENSORS)}}
+    protocol = str(result["protocol"])
+    results = {**known, protocol: {**joined(known.get(protocol), result), STAMP: recorded(path, TENSORS)}}
     write_bytes(path / RESULTS, pretty_json(results))
     write_bytes(path / "README.md", card(distilled, results).encode())
     seal(path, written=(RESULTS, "README.md"))

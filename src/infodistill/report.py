@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
 from infodistill.card import label_words
+from infodistill.crossing import crossings
+from infodistill.pages import number, page
 from infodistill.pictures import Bar, bars_png, curves_png, grid_caption, grid_png
+from infodistill.robustness import robust_sections
+from infodistill.profile_report import other_facts, profile_sections
 from infodistill.runs import QUANTITIES, Difference, Run, paired_difference, read_runs
 from infodistill.sampling_report import sampled_sections, source_of
 from infodistill.serialise import canonical_json, sha256, write_bytes
@@ -53,23 +53,18 @@ def report(folders: Sequence[str | Path], out: str | Path) -> Path:
 
 def render(runs: Sequence[Run]) -> str:
     """The HTML text."""
-    environment = Environment(
-        loader=PackageLoader("infodistill"),
-        autoescape=select_autoescape(default=True, default_for_string=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": _percent, "points": _points, "number": _number}
-    return environment.get_template("report.html.j2").render(
-        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    return page(
+        "report.html.j2",
         title=_title(runs),
         comparisons=list(_comparisons(runs)),
+        crossings=list(crossings(runs)),
+        robust=list(robust_sections(runs)),
         unevaluated=[run.label for run in runs if not run.results],
         grids=[{"label": run.label, "src": source_of(grid_png(run.distilled)), "caption": _what(run)} for run in runs],
         terms=list(_terms(runs)),
         sampled=list(sampled_sections(runs)),
-        measures=[(run.label, _flat(run.measure)) for run in runs if run.measure],
+        profiles=list(profile_sections(runs)),
+        measures=[(run.label, _flat(other_facts(run.measure))) for run in runs if run.measure],
         settings=[(run.label, _settings(run)) for run in runs],
         ratio=any("ratio" in str(run.distilled.meta.get("terms", "")) for run in runs),
     )
@@ -147,7 +142,7 @@ def _terms(runs: Sequence[Run]) -> Iterator[Row]:
             curves = {run.label: run.curve(quantity, term) for run in runs}
             curves = {label: curve for label, curve in curves.items() if curve[0]}
             held = {label: values[0] for label, (_, values) in curves.items() if len(set(values)) == 1}
-            words += [f"{label}: {LABELS[quantity]} {_number(value)} throughout" for label, value in held.items()]
+            words += [f"{label}: {LABELS[quantity]} {number(value)} throughout" for label, value in held.items()]
             if moving := {label: curve for label, curve in curves.items() if label not in held}:
                 figures.append({"label": LABELS[quantity], "src": source_of(curves_png(moving, LABELS[quantity]))})
         yield {"name": term, "figures": figures, "words": words}
@@ -180,19 +175,5 @@ def _flat(content: Mapping[str, Any] | None, prefix: str = "") -> list[tuple[str
         if isinstance(value, Mapping):
             out += _flat(value, f"{prefix}{name}.")
         elif value is not None:
-            out.append((prefix + name, _number(value) if isinstance(value, float) else str(value)))
+            out.append((prefix + name, number(value) if isinstance(value, float) else str(value)))
     return out
-
-
-def _percent(score: Mapping[str, Any] | None) -> str:
-    return "–" if not score else f"{100 * score['mean']:.1f} ± {100 * score['std']:.1f}"
-
-
-def _points(fraction: float) -> str:
-    return f"{100 * fraction:+.1f}".replace("-", "−")
-
-
-def _number(value: float | int | None) -> str:
-    if value is None or not math.isfinite(value):
-        return "–"
-    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"

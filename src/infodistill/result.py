@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Any
 
 from rich.table import Table
 
 from infodistill.protocols import EvaluationProtocol
+from infodistill.serialise import canonical_json
 
 COLUMNS = ("random", "random_same_bytes", "distilled", "distilled_hard", "full")
 """Every column a result can have, in the order people read them."""
@@ -111,3 +112,56 @@ class Result:
         columns.setdefault("full", None)
         columns["full_reason"] = self.full_reasons.get(name)
         return columns
+
+
+def seeds_of(record: Mapping[str, Any], net: str) -> list[int]:
+    """The seeds of the networks of one architecture in a recorded evaluation."""
+    settings: Mapping[str, Any] = record.get("settings", {})
+    return list(record.get("net_seeds", {}).get(net, settings.get("seeds", [])))
+
+
+def values_of(record: Mapping[str, Any], net: str, column: str) -> list[float]:
+    """Every accuracy of one cell of a recorded evaluation, set by set; empty where none was recorded."""
+    return list(record.get("values", {}).get(net, {}).get(column, []))
+
+
+def conditions(record: Mapping[str, Any]) -> str:
+    """What two recorded evaluations must share to stand side by side: data, protocol settings and precision."""
+    settings: Mapping[str, Any] = record.get("settings", {})
+    protocol = {name: value for name, value in dict(record.get("protocol_settings", {})).items() if name != "note"}
+    data = [settings.get("fingerprint"), settings.get("test_fingerprint")]
+    return canonical_json([data, protocol, dict(settings.get("policy", {})).get("precision", "float32")])
+
+
+def joined(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> dict[str, Any]:
+    """A recorded evaluation beside an earlier one of the same set: networks trained then and not now are kept.
+
+    Only under the same conditions; otherwise the earlier one is replaced. `seconds` become those of both where it is
+    known what the earlier networks took (each evaluated on its own), else they are those of all that was ever trained.
+    """
+    alone = {name: now["seconds"] for name in now["nets"] if len(now["nets"]) == 1 and "seconds" in now}
+    took, seeds = {**now.get("net_seconds", {}), **alone}, {name: seeds_of(now, name) for name in now["nets"]}
+    if before is None or "settings" not in before or conditions(before) != conditions(now):
+        return {**now, "net_seeds": seeds, "net_seconds": took}
+    kept = [name for name in before["nets"] if name not in now["nets"]]
+    known = {name: value for name, value in before.get("net_seconds", {}).items() if name in kept}
+    earlier = sum(known.values()) if len(known) == len(kept) else before["seconds"]
+    return {
+        **now,
+        "nets": {**before["nets"], **now["nets"]},
+        "values": {**before.get("values", {}), **now.get("values", {})},
+        "robust": {**before.get("robust", {}), **now.get("robust", {})},
+        "net_seeds": {**{name: seeds_of(before, name) for name in kept}, **seeds},
+        "net_seconds": {**known, **took},
+        "seconds": round(now["seconds"] + earlier, 3),
+    }
+
+
+def combined(results: Sequence[Result]) -> Result:
+    """Evaluations of one set, network after network, as one."""
+    return replace(
+        results[0],
+        nets={name: columns for result in results for name, columns in result.nets.items()},
+        full_reasons={name: reason for result in results for name, reason in result.full_reasons.items()},
+        seconds=sum(result.seconds for result in results),
+    )

@@ -16,6 +16,7 @@ from torch import Tensor
 from infodistill.artefact import companion_of, log_of, measure_of, results_of
 from infodistill.distilled import Distilled, load
 from infodistill.manifest import GUIDANCE, TRAJECTORY
+from infodistill.result import conditions, seeds_of, values_of
 
 QUANTITIES = ("values", "weights", "norms")
 """What a line of metrics.jsonl holds for every term."""
@@ -102,10 +103,8 @@ def paired_difference(ours: Mapping[str, Any], theirs: Mapping[str, Any], net: s
 
     None unless both have the same seeds, data and protocol settings, and at least two networks.
     """
-    settings = [result.get("settings", {}) for result in (ours, theirs)]
-    same = all(settings[0].get(k) == settings[1].get(k) for k in ("seeds", "fingerprint", "test_fingerprint"))
-    same = same and ours.get("protocol_settings") == theirs.get("protocol_settings")
-    a, b = (result.get("values", {}).get(net, {}).get("distilled", []) for result in (ours, theirs))
+    a, b = (values_of(result, net, "distilled") for result in (ours, theirs))
+    same = seeds_of(ours, net) == seeds_of(theirs, net) and conditions(ours) == conditions(theirs)
     if not same or len(a) != len(b) or len(a) < 2:
         return None
     gaps = [x - y for x, y in zip(a, b, strict=True)]

@@ -1,0 +1,49 @@
+"""HTML pages from the templates: one self-contained file each, no network, no script, every value escaped."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+
+def page(template: str, **content: Any) -> str:
+    """The text of a template; `made` is the time of now."""
+    environment = Environment(
+        loader=PackageLoader("infodistill"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": percent, "points": points, "number": number, "bytes": size}
+    made = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return environment.get_template(template).render(made=made, **content)
+
+
+def percent(score: Mapping[str, Any] | None) -> str:
+    """Mean ± std of a score, accuracies in [0, 1] as per cent."""
+    return "–" if not score else f"{100 * score['mean']:.1f} ± {100 * score['std']:.1f}"
+
+
+def points(fraction: float | None) -> str:
+    """A difference of accuracies in points, with its sign."""
+    return "–" if fraction is None else f"{100 * fraction:+.1f}".replace("-", "−")
+
+
+def number(value: float | int | None) -> str:
+    """A number as people read it."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def size(value: float | None) -> str:
+    """Bytes in the unit that leaves three figures: 412 B, 2.6 kB, 310 MB."""
+    if value is None:
+        return "–"
+    power = 0 if value < 1000 else min(4, int(math.log10(value) // 3))
+    return f"{value / 1000**power:.3g} {('B', 'kB', 'MB', 'GB', 'TB')[power]}"
