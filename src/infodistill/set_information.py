@@ -7,7 +7,9 @@ examples. Beside every number stands that of random real subsets of the same siz
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean, stdev
@@ -105,61 +107,138 @@ class Yardstick:
         return real.rows(torch.cat(rows))
 
 
+@dataclass(frozen=True)
+class Seen:
+    """A set in the features everything is read in, f (n, d) of classes y (n,), and what it is read against."""
+
+    batch: Batch
+    yardstick: Yardstick
+
+    @cached_property
+    def f(self) -> Tensor:
+        return self.yardstick.features(self.batch)[0]
+
+    @property
+    def y(self) -> Tensor:
+        return self.batch.y
+
+    @cached_property
+    def variance(self) -> float:
+        """sigma^2 of c2, c4 and c5, from training images."""
+        return bandwidth_from_pairs(self.yardstick.pair_distance, int(self.y.bincount().max()))
+
+    @cached_property
+    def h(self) -> float:
+        """The bandwidth of p3 and c7, the tightest on training images."""
+        names, held = self.yardstick.real.class_names, self.y.bincount(minlength=self.yardstick.real.num_classes)
+        if lacking := [name for name, count in zip(names, held.tolist(), strict=True) if not count]:
+            raise ValueError(f"the set has no image of {_few(lacking)}")
+        return tightest_bandwidth(*self.yardstick.known, self.f, self.y, classes=len(names))[0]
+
+    def mean(self, of: Callable[[Tensor, Tensor], Tensor]) -> float:
+        """The mean over the set's classes of a number of the images of one (1, n, d) and its class (1,)."""
+        return fmean(float(of(self.f[self.y == label][None], label[None])) for label in self.y.unique())
+
+
+def _decoded(seen: Seen) -> float:
+    judged, classes = seen.yardstick.judged, seen.yardstick.real.num_classes
+    return float(set_decoder_information(*judged, seen.f, seen.y, bandwidth=seen.h, classes=classes))
+
+
+def _confused(seen: Seen) -> float:
+    batch, views = seen.batch, seen.yardstick.views
+    if not views:
+        raise ValueError("there is no teacher to look through")
+    told = [view.logits(batch.x, batch.space).double().softmax(1) for view in views]
+    return fmean(float(conditional_mutual_information(p, batch.y)) for p in told)
+
+
+def _neighboured(seen: Seen) -> float:
+    if int(seen.y.bincount()[seen.y].min()) < 2:
+        raise ValueError("a class has one image, which has no neighbour")
+    return seen.mean(lambda one, _: kozachenko_leonenko(one))
+
+
+READINGS: Mapping[str, Callable[[Seen], float]] = {
+    "p3": _decoded,
+    "c2": lambda seen: seen.mean(lambda one, _: kolchinsky_tracey(one, seen.variance)),
+    "c5": lambda seen: seen.mean(lambda one, _: renyi2_entropy(one, seen.variance)),
+    "c5_vendi": lambda seen: seen.mean(lambda one, _: vendi_entropy(one, seen.variance)),
+    "c7": lambda seen: seen.mean(lambda one, c: codebook_information(*seen.yardstick.judged, one, c, bandwidth=seen.h)),
+    "c1": _confused,
+    "c4": lambda seen: seen.mean(lambda one, _: coding_rate(one, seen.variance)),
+    "c6": _neighboured,
+}
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What was read of a set: None where a number is not defined, and then why."""
+
+    values: Values
+    reasons: Mapping[str, str]
+
+
 @torch.no_grad()
 def set_information(batch: Batch, real: RealData, views: Sequence[View], *, seed: int = 0) -> dict[str, Any]:
     """Every number of `NOTES` for a set, with its note and that of random real subsets, and the bandwidths; JSON-able.
 
-    A number is None where it is not defined: for p3 and c7 if a class has no image, for c6 at one image per class.
+    A number that is not defined (p3 and c7 where a class has no image, c6 where one has a single image, c2 where no
+    class of the data has two) is None, and `reason` says why; the others stay. `random` is None where the data have no
+    subsets of the set's size, or none of which the number is defined, and `random_reason` says which.
     """
     yardstick = Yardstick(real, views, seed)
-    own, bandwidths = numbers(batch, yardstick)
-    ipc = min(int(batch.y.bincount().max()), int(real.counts.min()))
-    subsets = [real.rows(real.sample(seed + 1 + i, ipc)) for i in range(SUBSETS)]
-    others = [numbers(subset, yardstick)[0] for subset in subsets]
-    told: dict[str, Any] = {
-        name: {"mean": own[name], "bound": bound, "random": _summary([o[name] for o in others]), "note": note}
-        for name, (bound, note) in NOTES.items()
-    }
+    seen = Seen(batch, yardstick)
+    own = numbers(seen)
+    subsets, missing = _subsets(batch, real, seed)
+    others = [numbers(Seen(subset, yardstick)) for subset in subsets]
+    told: dict[str, Any] = {}
+    for name, (bound, note) in NOTES.items():
+        beside = _summary([other.values[name] for other in others])
+        told[name] = {"mean": own.values[name], "bound": bound, "random": beside, "note": note}
+        if name in own.reasons:
+            told[name]["reason"] = own.reasons[name]
+        if beside is None:
+            told[name]["random_reason"] = missing or others[0].reasons[name]
     read = "training images: no test part" if real.test is None else f"{len(yardstick.judged[1])} test images"
-    return {**told, "set_bandwidths": bandwidths, "held_out": read}
+    return {**told, "set_bandwidths": bandwidths(seen), "held_out": read}
 
 
 @torch.no_grad()
-def numbers(batch: Batch, yardstick: Yardstick) -> tuple[Values, dict[str, float]]:
-    """The values of a set, and the bandwidths they were read at."""
-    f, y = yardstick.features(batch)
-    classes, n = yardstick.real.num_classes, int(y.bincount().max())
-    complete = len(y.unique()) == classes
-    variance = bandwidth_from_pairs(yardstick.pair_distance, n)
-    values: Values = {"p3": None, "c7": None}
-    bandwidths = {"variance": variance}
-    if complete:
-        h, _ = tightest_bandwidth(*yardstick.known, f, y, classes=classes)
-        bandwidths["h"] = h
-        values["p3"] = float(set_decoder_information(*yardstick.judged, f, y, bandwidth=h, classes=classes))
-        values["c7"] = _mean(f, y, lambda one, c: codebook_information(*yardstick.judged, one, c, bandwidth=h))
-    values["c2"] = _mean(f, y, lambda one, _: kolchinsky_tracey(one, variance))
-    values["c5"] = _mean(f, y, lambda one, _: renyi2_entropy(one, variance))
-    values["c5_vendi"] = _mean(f, y, lambda one, _: vendi_entropy(one, variance))
-    values["c4"] = _mean(f, y, lambda one, _: coding_rate(one, variance))
-    values["c6"] = _mean(f, y, lambda one, _: kozachenko_leonenko(one)) if int(y.bincount()[y].min()) > 1 else None
-    values["c1"] = fmean(_confusion(view, batch) for view in yardstick.views)
-    return {name: _finite(values[name]) for name in NOTES}, bandwidths
+def numbers(seen: Seen) -> Numbers:
+    """Every number on its own: what is not defined, or not finite, takes no other with it."""
+    values, reasons = Values(), dict[str, str]()
+    for name in NOTES:
+        try:
+            value: float | None = READINGS[name](seen)
+        except ValueError as error:
+            value, reasons[name] = None, str(error)
+        if value is not None and not math.isfinite(value):  # JSON has no infinity
+            value, reasons[name] = None, f"it is {value} here: some images coincide" if value < 0 else f"it is {value}"
+        values[name] = value
+    return Numbers(values, reasons)
 
 
-def _mean(f: Tensor, y: Tensor, of: Callable[[Tensor, Tensor], Tensor]) -> float:
-    """The mean over classes of a number of one set (1, n, d) and its class (1,)."""
-    return fmean(float(of(f[y == label][None], label[None])) for label in y.unique())
+def bandwidths(seen: Seen) -> dict[str, float]:
+    """The bandwidths a set was read at, as far as there are any."""
+    found: dict[str, float] = {}
+    for name in ("variance", "h"):
+        with suppress(ValueError):
+            found[name] = getattr(seen, name)
+    return found
 
 
-def _confusion(view: View, batch: Batch) -> float:
-    p = view.logits(batch.x, batch.space).double().softmax(1)
-    return float(conditional_mutual_information(p, batch.y))
+def _subsets(batch: Batch, real: RealData, seed: int) -> tuple[list[Batch], str]:
+    """Random real subsets with as many images per class as the set (its largest class); else none, and why."""
+    ipc = int(batch.y.bincount().max())
+    try:
+        return [real.rows(real.sample(seed + 1 + i, ipc)) for i in range(SUBSETS)], ""
+    except ValueError as error:
+        return [], f"there are no random subsets of this size: {error}"
 
 
-def _finite(value: float | None) -> float | None:
-    """JSON has no infinity."""
-    return value if value is not None and abs(value) < float("inf") else None
+def _few(names: Sequence[str]) -> str:
+    return f"class {', '.join(names[:4])}{', …' if len(names) > 4 else ''}"
 
 
 def _summary(values: Sequence[float | None]) -> dict[str, float] | None:
