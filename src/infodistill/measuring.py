@@ -1,4 +1,4 @@
-"""The information profile of a set: CMI under teachers, NCE / NWJ bounds with the real data, and IGDS's bounds."""
+"""What `infodistill measure` tells of a set: its profile, CMI and NCE / NWJ of teachers, and the bounds of sampling."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import torch
 
 from infodistill.compute import View
 from infodistill.information import BIAS, conditional_mutual_information, nce_numbers, penultimate
+from infodistill.measures.profiling import ALONE, Effort, Told, information_profile
+from infodistill.measures.seen import Ground
 from infodistill.real import RealData
 from infodistill.set_information import set_information
 from infodistill.types import Batch
@@ -21,11 +23,33 @@ CMI_NOTE = (
 
 
 @torch.no_grad()
-def profile(batch: Batch, real: RealData, views: Sequence[View], *, per_class: int, seed: int = 0) -> dict[str, Any]:
-    """CMI of `batch`, and the NCE and NWJ bounds on the information its features share with real ones, in nats.
+def profile(
+    batch: Batch,
+    real: RealData,
+    views: Sequence[View],
+    *,
+    per_class: int,
+    seed: int = 0,
+    stored: int | None = None,
+    effort: Effort = ALONE,
+    progress: Told | None = None,
+) -> dict[str, Any]:
+    """Under "profile" the numbers of `information_profile`; CMI of `batch`, and NCE and NWJ bounds with the real data.
 
-    Every number is the mean and sample standard deviation over the networks in `views`. The real side of the bounds is
-    one keyed balanced draw of `per_class` images of each class. Those of `set_information` stand beside them.
+    CMI, NCE and NWJ are the mean and sample standard deviation over the networks in `views`, in nats. The real side of
+    the two bounds is one keyed balanced draw of `per_class` images of each class. The numbers of `set_information`
+    stand beside them.
+
+    Args:
+        batch: the set.
+        real: its data.
+        views: teachers.
+        per_class: see above.
+        seed: key of every draw and training.
+        stored: bytes of the set; see `information_profile`.
+        effort: controls and intervals of the profile. By default there are none, which costs a program that asks about
+            many sets little; `USUAL` is what the command takes.
+        progress: told set by set.
     """
     drawn = real.batch(seed, 0, per_class, owner="measure")
     cmi: list[float] = []
@@ -44,6 +68,9 @@ def profile(batch: Batch, real: RealData, views: Sequence[View], *, per_class: i
         "nwj": {**_summary([b["nwj"] for b in bounds]), "note": BIAS["nwj"]},
         "ceiling": {"mean": ceiling, "note": BIAS["ceiling"]},
         **set_information(batch, real, views, seed=seed),
+        "profile": information_profile(
+            batch, Ground(real, views, seed), stored=stored, effort=effort, progress=progress
+        ),
     }
 
 

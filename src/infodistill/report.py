@@ -11,8 +11,8 @@ from infodistill.card import label_words
 from infodistill.crossing import crossings
 from infodistill.pages import number, page
 from infodistill.pictures import Bar, bars_png, curves_png, grid_caption, grid_png
-from infodistill.robustness import robust_sections
 from infodistill.profile_report import other_facts, profile_sections
+from infodistill.robustness import robust_sections
 from infodistill.runs import QUANTITIES, Difference, Run, paired_difference, read_runs
 from infodistill.sampling_report import sampled_sections, source_of
 from infodistill.serialise import canonical_json, sha256, write_bytes

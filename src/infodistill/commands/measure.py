@@ -10,6 +10,7 @@ import typer
 from infodistill.commands.speaking import one_sentence, say, show
 
 if TYPE_CHECKING:
+    from infodistill.distilled import Distilled
     from infodistill.recipe import Recipe
 
 
@@ -18,23 +19,34 @@ def measure(
     folder: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="An artefact folder.")] = None,
     data: Annotated[str | None, typer.Option(help="The artefact's data, or data to measure by itself.")] = None,
     ipc: Annotated[int, typer.Option(min=2, help="Without DIR: images per class of the random subset measured.")] = 10,
+    teachers: Annotated[int, typer.Option(min=1, help="The first of the recipe's teachers to look through.")] = 3,
     seed: Annotated[int, typer.Option(help="Key of every draw, and of the teachers.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """How much information a set carries: CMI under pretrained teachers, bounds with the real data, diversity.
+    """How much information a set carries: usable information, diversity, what it shares with real data, bits per byte.
+
+    Every number comes with an interval, that of random real images and of wrong labels, and what it can and cannot say.
 
     Example: infodistill measure runs/digits
     """
-    from infodistill.set_information import NOTES
-
-    facts = _measured(folder, data, ipc, seed=seed, device=device)
+    facts = _measured(folder, data, ipc, teachers=teachers, seed=seed, device=device)
     if folder is not None:
         _store(folder, facts)
     if as_json:
         show(facts)
         return
+    _tell(facts)
+
+
+def _tell(facts: dict[str, Any]) -> None:
+    from infodistill.profile_report import profile_lines
+    from infodistill.set_information import NOTES
+
     print(f"{facts['images']} images, {facts['networks']} teachers, {facts['unit']}")
+    for line in profile_lines(facts):
+        print(line)
+    print("\nothers, mean ± standard deviation over teachers")
     for name in ("cmi", "nce", "nwj", "ceiling"):
         entry = facts[name]
         spread = f" ± {entry['std']:.4f} (n={entry['n']})" if "std" in entry else ""
@@ -51,12 +63,15 @@ def _line(name: str, entry: dict[str, Any]) -> str:
     return f"{name:8} {value}{beside}   {entry['note']}"
 
 
-def _measured(folder: Path | None, data: str | None, ipc: int, *, seed: int, device: str) -> dict[str, Any]:
+def _measured(
+    folder: Path | None, data: str | None, ipc: int, *, teachers: int, seed: int, device: str
+) -> dict[str, Any]:
     from infodistill import jobs
     from infodistill.assessing import data_of, open_artefact
     from infodistill.compute import resolve
     from infodistill.data import load_data
     from infodistill.data.cache import cache_dir
+    from infodistill.measures.profiling import USUAL
     from infodistill.measuring import profile
     from infodistill.progress import telling
 
@@ -64,21 +79,35 @@ def _measured(folder: Path | None, data: str | None, ipc: int, *, seed: int, dev
         raise ValueError("measure wants an artefact folder, or --data with data to measure by itself")
     distilled = None if folder is None else open_artefact(folder)
     real = load_data(str(data)) if distilled is None else data_of(distilled, data, say)
-    policy, recipe = resolve(device), _recipe(distilled.meta if distilled else {}, real.name)
+    policy, recipe = resolve(device), _recipe(distilled.meta if distilled else {}, real.name, teachers)
     real = real.to(policy.device)
     batch = real.rows(real.sample(seed, ipc)) if distilled is None else distilled.batch().to(policy.device)
     with telling() as tell:
         pool = jobs.teachers_for(recipe, real, seed=seed, policy=policy, cache=cache_dir(), progress=tell)
-    say(f"teachers: {len(pool.views)} {recipe.teachers.net}")
-    return profile(batch, real, pool.views, per_class=min(64, int(real.counts.min())), seed=seed)
+        say(f"teachers: {len(pool.views)} {recipe.teachers.net}")
+        size = None if distilled is None else _bytes(distilled)
+        return profile(
+            batch, real, pool.views, per_class=min(64, int(real.counts.min())), seed=seed, stored=size, effort=USUAL,
+            progress=tell,
+        )  # fmt: skip
 
 
-def _recipe(meta: Any, name: str) -> Recipe:
-    """The artefact's own recipe, else the one `distill` would take: its [teachers] are the networks looked through."""
+def _bytes(distilled: Distilled) -> int:
+    """All that is stored of a set."""
+    return distilled.images_bytes + distilled.labels_bytes + distilled.scalars_bytes
+
+
+def _recipe(meta: Any, name: str, most: int) -> Recipe:
+    """The artefact's own recipe, else the one `distill` would take: its [teachers] are the networks looked through.
+
+    At most `most` of them. Each is trained by its own key, so these are the first of those a distillation made.
+    """
     from infodistill import recipe as recipes
 
     stored = {key: value for key, value in dict(meta.get("recipe", {})).items() if key != "name"}
-    return recipes.parse(stored or recipes.find(name.lower(), "dm")[1])
+    recipe = recipes.parse(stored or recipes.find(name.lower(), "dm")[1])
+    fewer = recipe.teachers.model_copy(update={"count": min(most, recipe.teachers.count)})
+    return recipe.model_copy(update={"teachers": fewer})
 
 
 def _store(folder: Path, facts: dict[str, Any]) -> None:

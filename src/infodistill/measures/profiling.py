@@ -1,0 +1,143 @@
+"""The profile: every number with its interval, its controls, its direction and its note; JSON-able."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from infodistill.measures.naming import Quantity, label_entropy, quantities
+from infodistill.measures.reading import Reading, interval, summary
+from infodistill.measures.seen import Ground, Seen, plain_bytes, shuffled
+from infodistill.types import Batch
+
+Told = Callable[[str, int, int], None]
+"""progress(what, done, total)."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How many controls and resamples a profile takes.
+
+    Args:
+        subsets: random real subsets of the same size.
+        shuffles: orders of the set's labels.
+        resamples: draws behind every interval; below 2 there are none.
+    """
+
+    subsets: int = 3
+    shuffles: int = 2
+    resamples: int = 60
+
+    def __post_init__(self) -> None:
+        if min(self.subsets, self.shuffles, self.resamples) < 0:
+            raise ValueError(f"subsets, shuffles and resamples must not be negative, got {self}")
+
+
+USUAL = Effort()
+ALONE = Effort(0, 0, 0)
+"""The numbers only."""
+
+
+@torch.no_grad()
+def information_profile(
+    batch: Batch,
+    ground: Ground,
+    *,
+    stored: int | None = None,
+    effort: Effort = USUAL,
+    progress: Told | None = None,
+) -> dict[str, Any]:
+    """Every quantity of `naming` by name, and `set_bytes`, `label_entropy`.
+
+    An entry: `mean` (the value, None with a `reason` where it is not defined), `interval` (low, high) and `over` (what
+    was drawn again for it), `bound`, `ceiling`, `share` (value / H(Y), for what H(Y) bounds), `unit`, `title`, `note`,
+    and the controls `random` and `shuffled`: mean, sample standard deviation and number over sets.
+
+    Args:
+        batch: the set, on the device of the data.
+        ground: the real side.
+        stored: its bytes; those of its images as float32 with hard labels when None.
+        effort: controls and resamples; `ALONE` reads the numbers only.
+        progress: told after every set that was read.
+    """
+    real, seed, asked = ground.real, ground.seed, quantities(ground)
+    ipc = min(int(batch.y.bincount().max()), int(real.counts.min()))
+    # The same draws as `set_information` takes.
+    others = [real.rows(real.sample(seed + 1 + i, ipc)) for i in range(effort.subsets)]
+    mixed = [shuffled(batch, seed, i) for i in range(effort.shuffles)]
+    total, size = 1 + len(others) + len(mixed), plain_bytes(batch) if stored is None else stored
+    if progress is not None:
+        progress("sets read", 0, total)
+    seen = Seen(batch, ground, size)
+    own = _read(seen, asked)
+    told: list[Mapping[str, float | None]] = []
+    for index, other in enumerate([*others, *mixed]):
+        if progress is not None:
+            progress("sets read", index + 1, total)
+        control = Seen(other, ground, size if index >= len(others) else plain_bytes(other))
+        told.append({name: _value(found) for name, (found, _) in _read(control, asked).items()})
+    if progress is not None:
+        progress("sets read", total, total)
+    random, disordered = told[: len(others)], told[len(others) :]
+    entries = {
+        name: {
+            **_entry(quantity, own[name], seen, name=name, resamples=effort.resamples),
+            "random": summary([one[name] for one in random]),
+            "shuffled": summary([one[name] for one in disordered]),
+            "note": quantity.note,
+        }
+        for name, quantity in asked.items()
+    }
+    return {"set_bytes": size, "label_entropy": ground.label_entropy, **entries}
+
+
+Found = tuple[Reading | None, str | None]
+"""A reading, or the reason why there is none."""
+
+
+def _read(seen: Seen, asked: Mapping[str, Quantity]) -> dict[str, Found]:
+    return {name: _attempt(seen, quantity) for name, quantity in asked.items()}
+
+
+def _attempt(seen: Seen, quantity: Quantity) -> Found:
+    """One number that does not exist must not take the others down."""
+    try:
+        reading = quantity.read(seen)
+    except (ValueError, ArithmeticError, RuntimeError) as error:  # RuntimeError: LinAlgError is one
+        return None, " ".join(str(error).split()) or type(error).__name__
+    if not math.isfinite(reading.value):
+        return None, f"it came out as {reading.value}"
+    return reading, None
+
+
+def _value(reading: Reading | None) -> float | None:
+    return None if reading is None else reading.value
+
+
+def _entry(quantity: Quantity, found: Found, seen: Seen, *, name: str, resamples: int) -> dict[str, Any]:
+    reading, reason = found
+    between = None if reading is None else _interval(reading, seen.ground.seed, name, resamples)
+    real, held_out = seen.ground.real, "held-out" in quantity.over
+    share = reading.value / seen.ground.label_entropy if reading and quantity.ceiling is label_entropy else None
+    return {
+        "title": quantity.title,
+        "mean": _value(reading),
+        "interval": None if between is None else list(between),
+        "over": quantity.over,
+        "bound": "none" if held_out and real.test is None else quantity.bound,
+        "ceiling": quantity.ceiling(seen),
+        "share": share,
+        "unit": quantity.unit,
+        "reason": reason,
+    }
+
+
+def _interval(reading: Reading, seed: int, name: str, resamples: int) -> tuple[float, float] | None:
+    try:
+        return interval(reading, seed=seed, owner=name, resamples=resamples)
+    except (ValueError, ArithmeticError):
+        return None
