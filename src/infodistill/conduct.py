@@ -31,9 +31,14 @@ def quiet(text: str) -> None:
     del text
 
 
+def alone(job: Distillation) -> Distillation:
+    """The job as one process runs it."""
+    return job
+
+
 @dataclass(frozen=True)
 class Prepared:
-    """A request with its data read and its choices made."""
+    """A request with its data read and its choices made; `shared` makes of a job what a rank of several runs."""
 
     request: Request
     real: RealData
@@ -43,11 +48,12 @@ class Prepared:
     cache: Path = field(default_factory=cache_dir)
     tell: Tell | None = None
     say: Say = quiet
+    shared: Callable[[Distillation], Distillation] = alone
 
     def job(self, real: RealData, add: Mapping[str, Strength]) -> Distillation:
         """The job on some of the data; teachers are trained on that part only."""
-        seed, policy = self.request.seed, self.policy
-        return jobs.build(self.recipe, real, seed=seed, policy=policy, add=add, cache=self.cache, progress=self.tell)
+        made: dict[str, Any] = {"seed": self.request.seed, "policy": self.policy, "cache": self.cache}
+        return self.shared(jobs.build(self.recipe, real, add=add, progress=self.tell, **made))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from infodistill.scale.launch import silent
+
 Tell = Callable[..., None]
 """tell(what, done, total, detail=""): `what` names the activity; a new name starts a new bar."""
 
@@ -17,6 +19,9 @@ Tell = Callable[..., None]
 @contextmanager
 def telling(console: Console | None = None) -> Generator[Tell]:
     """Inside: a function that shows progress. `detail` is free text, such as the loss."""
+    if silent():
+        yield _nobody
+        return
     console = console or Console(stderr=True)
     if not console.is_terminal:
         yield Lines(console)
@@ -24,6 +29,11 @@ def telling(console: Console | None = None) -> Generator[Tell]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[detail]}"))
     with Progress(*columns, TimeRemainingColumn(), console=console, transient=False) as bars:
         yield Bars(bars)
+
+
+def _nobody(what: str, done: int, total: int, detail: str = "") -> None:
+    """Another process of the run speaks."""
+    del what, done, total, detail
 
 
 @dataclass

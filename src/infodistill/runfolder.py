@@ -126,7 +126,7 @@ def follow(
         FloatingPointError: a term stopped being finite; the last good checkpoint is kept.
     """
     path, log = folder / CHECKPOINT, folder / METRICS
-    before = _restore(job, path)
+    before = restore(job, path)
     _check_steps(job.step, folder, steps)
     _cut(log, job.step)
     start = saved = time.monotonic()
@@ -157,7 +157,12 @@ def _save(job: Distillation, path: Path, seconds: float) -> None:
     save_checkpoint(path, {"job": job.state_dict(), "seconds": seconds, **told})
 
 
-def _restore(job: Distillation, path: Path) -> float:
+def restore(job: Distillation, path: Path) -> float:
+    """Put a job where its checkpoint was, if there is one; the seconds spent until then.
+
+    Raises:
+        ValueError: the checkpoint cannot be read, or is of other data or another job.
+    """
     if not path.exists():
         return 0.0
     state = load_checkpoint(path)

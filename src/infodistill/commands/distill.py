@@ -11,6 +11,7 @@ from infodistill.commands.speaking import one_sentence, say, show
 
 if TYPE_CHECKING:
     from infodistill.conduct import Prepared
+    from infodistill.scale.launch import Launch
 
 
 @one_sentence
@@ -53,7 +54,9 @@ def distill(
     from infodistill.asking import Asked, requested
     from infodistill.conduct import prepare
     from infodistill.progress import telling
+    from infodistill.scale.ranks import settled
 
+    place = settled()
     asked = Asked(
         data, method, tuple(add or ()), ipc, steps, net, recipe, tuple(set_ or ()), size, skip_corrupt,
         validate, seed, device, precision,
@@ -61,17 +64,21 @@ def distill(
     request = requested(asked, out if resume else None)
     with telling() as tell:
         prepared = prepare(request, tell=tell, say=say)
-        if dry_run:
+        if dry_run and (place is None or place.first):
             _dry_run(prepared, as_json)
-        else:
-            _run(prepared, out, resume=resume, as_json=as_json)
+        elif not dry_run:
+            _run(prepared, out, place, resume=resume, as_json=as_json)
 
 
-def _run(prepared: Prepared, out: Path, *, resume: bool, as_json: bool) -> None:
+def _run(prepared: Prepared, out: Path, place: Launch | None, *, resume: bool, as_json: bool) -> None:
     from infodistill.assessing import refresh_report
     from infodistill.conduct import conduct
+    from infodistill.scale.conducting import conduct_by_ranks
 
-    outcome = conduct(prepared, out, resume=resume)
+    alone = place is None
+    outcome = conduct(prepared, out, resume=resume) if alone else conduct_by_ranks(prepared, out, place, resume=resume)
+    if outcome is None:  # another rank speaks
+        return
     page = refresh_report(out)
     told: dict[str, Any] = {"out": str(out), "steps": outcome.step, "seconds": round(outcome.seconds, 3)}
     if as_json:

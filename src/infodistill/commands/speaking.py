@@ -11,13 +11,16 @@ from typing import Any, ParamSpec
 
 import typer
 
+from infodistill.scale.launch import launched, silent
+
 P = ParamSpec("P")
 MISTAKE, FAULT, INTERRUPTED = 2, 1, 130
 
 
 def say(text: str) -> None:
-    """A line for people."""
-    print(text, file=sys.stderr, flush=True)
+    """A line for people; of several ranks the first says it."""
+    if not silent():
+        print(text, file=sys.stderr, flush=True)
 
 
 def show(result: Any) -> None:
@@ -31,6 +34,7 @@ def one_sentence(command: Callable[P, None]) -> Callable[P, None]:
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
+            _refuse_ranks(command.__name__)
             command(*args, **kwargs)
         except KeyboardInterrupt:
             say("Interrupted. What was saved can be continued with --resume.")
@@ -43,6 +47,11 @@ def one_sentence(command: Callable[P, None]) -> Callable[P, None]:
             raise typer.Exit(_tell(error)) from None
 
     return wrapped
+
+
+def _refuse_ranks(command: str) -> None:
+    if launched() is not None and command != "distill":
+        raise ValueError(f"torchrun shares the classes of one distillation: infodistill {command} runs without it")
 
 
 def _tell(error: Exception) -> int:

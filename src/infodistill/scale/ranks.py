@@ -6,12 +6,13 @@ import importlib
 import importlib.util
 import logging
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from infodistill.scale.launch import Launch
+from infodistill.scale.launch import Launch, launched
 
 
 class Ranks(Protocol):
@@ -52,6 +53,14 @@ class FabricRanks:
         self.fabric.barrier()
 
 
+def settled() -> Launch | None:
+    """The place torchrun gave this process, with the GPU that goes with it made the current one."""
+    place = launched()
+    if place is not None and place.local_rank < torch.cuda.device_count():
+        torch.cuda.set_device(place.local_rank)
+    return place
+
+
 def joined(place: Launch, device: str) -> FabricRanks:
     """Meet the other ranks; every one of them calls this.
 
@@ -67,9 +76,11 @@ def joined(place: Launch, device: str) -> FabricRanks:
             f"torchrun started {place.local_count} processes on a machine of {torch.cuda.device_count()} GPUs: "
             "one per GPU works, or --device cpu"
         )
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    nodes = place.count // place.local_count
-    made: dict[str, Any] = {"accelerator": kind, "devices": place.local_count, "num_nodes": nodes, "strategy": "ddp"}
-    fabric = importlib.import_module("lightning_fabric").Fabric(**made)
+    made: dict[str, Any] = {"devices": place.local_count, "num_nodes": place.count // place.local_count}
+    lightning: Any = importlib.import_module("lightning_fabric")
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # after the import, which sets it too
+    # The first rank may train teachers for hours while the others wait.
+    strategy = importlib.import_module("lightning_fabric.strategies").DDPStrategy(timeout=timedelta(days=30))
+    fabric = lightning.Fabric(accelerator=kind, strategy=strategy, **made)
     fabric.launch()
     return FabricRanks(fabric)
