@@ -9,6 +9,7 @@ from infodistill.commands.distill import distill
 from infodistill.commands.doctor import doctor
 from infodistill.commands.evaluate import evaluate
 from infodistill.commands.experts import experts
+from infodistill.commands.export import export
 from infodistill.commands.generator import generator
 from infodistill.commands.import_set import import_set
 from infodistill.commands.measure import measure
@@ -29,6 +30,7 @@ app = typer.Typer(
 for command in (demo, distill, sample, evaluate, measure, teachers, experts, reproduce, report, doctor):
     app.command()(command)
 app.command("import")(import_set)
+app.command()(export)
 app.add_typer(generator, name="generator")
 
 

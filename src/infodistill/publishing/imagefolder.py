@@ -1,0 +1,81 @@
+"""`train/CLASS/00000.png` with `train/metadata.jsonl`: what torchvision's ImageFolder and Hugging Face's read."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from infodistill.distilled import Distilled
+from infodistill.publishing.form import Form, eight_bit, of_pixels
+from infodistill.publishing.names import folder_names
+from infodistill.serialise import write_bytes
+from infodistill.types import ValueSpace
+
+FRONT = {
+    "configs": [
+        {"config_name": name, "default": name == "default", "data_files": [{"split": "train", "path": path}]}
+        for name, path in (("default", "train/**/*.png"), ("metadata", "train/**"))
+    ]
+}
+"""Where `datasets` sees a metadata file it takes its label numbers and forgets the folders, so that is a choice."""
+
+READING = """\
+```python
+from torchvision.datasets import ImageFolder
+dataset = ImageFolder("train")  # hard labels: the folders sort as the classes are numbered
+
+from datasets import load_dataset
+dataset = load_dataset(".")  # image, label (ClassLabel)
+dataset = load_dataset(".", "metadata")  # image, label (its number) and, where there are some, soft_label
+```
+"""
+
+
+def imagefolder(distilled: Distilled, space: ValueSpace) -> Form:
+    """PNG files in class folders. `space`: mean and std readers are told to normalise by.
+
+    `metadata.jsonl` has a line {"file_name", "label", "soft_label"} per image; `soft_label` where there are some. A
+    folder is called like its class, or number and name where the names would not sort as the classes are numbered.
+    """
+    stored = eight_bit(distilled.images, distilled.space)
+    form, losses = of_pixels(distilled, stored, space)
+    hidden = () if form.soft_labels is None else ("soft labels are only in metadata.jsonl, which torchvision ignores",)
+
+    def fill(folder: Path) -> None:
+        names = folder_names(distilled.class_names)
+        lines: list[str] = []
+        for row, label in enumerate(form.y.tolist()):
+            name = f"{names[label]}/{row:05d}.png"
+            write_bytes(folder / "train" / name, png(stored.pixels[row]))
+            lines.append(json.dumps({"file_name": name, **label_entries(form, row)}))
+        write_bytes(folder / "train" / "metadata.jsonl", ("\n".join(lines) + "\n").encode())
+
+    return Form(form, (*losses, *hidden), READING, fill, FRONT)
+
+
+def png(pixels: Tensor) -> bytes:
+    """One image, uint8 (c, h, w) with 1 or 3 channels, as a PNG file.
+
+    Raises:
+        ValueError: another number of channels.
+    """
+    if len(pixels) not in (1, 3):
+        raise ValueError(f"a PNG file has 1 or 3 channels, the images have {len(pixels)}: use --to ddranking")
+    array = pixels[0].numpy() if len(pixels) == 1 else pixels.permute(1, 2, 0).numpy()
+    raw = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(array)).save(raw, "PNG", optimize=True)
+    return raw.getvalue()
+
+
+def label_entries(form: Distilled, row: int) -> dict[str, Any]:
+    """The label columns of one image."""
+    entries: dict[str, Any] = {"label": int(form.y[row])}
+    if form.soft_labels is not None:
+        entries["soft_label"] = [float(value) for value in form.soft_labels[row]]
+    return entries
