@@ -14,27 +14,24 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from scatter_plot import draw
-from scatter_sets import POLICY, made, pieces, recorded, sampled
+from scatter_profile import Reader
+from scatter_sets import POLICY, Piece, made, pieces, recorded, sampled
 from scatter_table import conclude, table
 
 import infodistill
-from infodistill import jobs, nets
-from infodistill import recipe as recipes
+from infodistill import nets
 from infodistill.data import load_data
 from infodistill.distilled import Distilled
 from infodistill.evaluation import evaluate
-from infodistill.measuring import profile
 from infodistill.protocols import protocol_for
 from infodistill.real import RealData
 from infodistill.serialise import pretty_json, read_object, write_bytes
-from infodistill.sources.teachers import train_teachers
-from infodistill.training import Fit
 
 SIZES = (1, 5, 10)
 NET = "convnet2-w32"
@@ -62,65 +59,45 @@ def keep(work: Path, name: str, distilled: Distilled, score: Mapping[str, Any], 
 
 
 def make(args: argparse.Namespace) -> None:
-    """Every set of the digits, then those of MNIST that another benchmark has judged already."""
-    real = load_data("digits")
+    """Every set that has not been judged yet: those another benchmark judged, then what is made and sampled here."""
     done = {path.stem for path in (args.work / "judged").glob("*.json")}
-    for piece in pieces(SIZES, args.seeds, args.subsets, args.budget):
-        if piece.name(real.name) in done:
-            continue
-        start = time.process_time()
-        for part, distilled in made(piece, real, args.work / "cache"):
-            score = judged(distilled, real, args)
-            name, spent = piece.name(real.name, part), time.process_time() - start
-            keep(args.work, name, distilled.with_meta(method=piece.method), score, spent)
-    for name, distilled in sampled(args.igds, real, SIZES) if args.igds else ():
-        if name not in done:
-            keep(args.work, name, distilled, judged(distilled, real, args), 0.0)
     if args.family and args.mnist:
         for name, distilled, score in recorded(*args.family, load_data(args.mnist)):
             if name not in done:
                 keep(args.work, name, distilled, score, 0.0)
+    real = load_data("digits")
+    due = [p for p in pieces(SIZES, args.seeds, args.subsets, args.budget) if p.name(real.name) not in done]
+    for piece in [p for p in due if p.seed == 0]:
+        _make(piece, real, args)
+    for name, distilled in sampled(args.igds, real, SIZES) if args.igds else ():
+        if name not in done:
+            keep(args.work, name, distilled, judged(distilled, real, args), 0.0)
+    for piece in [p for p in due if p.seed]:
+        _make(piece, real, args)
 
 
-def teachers(real: RealData, args: argparse.Namespace) -> Any:
-    """The networks looked through: the recipe's for the digits, three small ones for MNIST."""
-    if real.name == "digits":
-        recipe = recipes.parse(recipes.find("digits", "dm", 10)[1])
-        return jobs.teachers_for(recipe, real, policy=POLICY, cache=args.work / "cache")
-    fit = Fit(2, 64, 0.01, 0.9, 5e-4)
-    return train_teachers(
-        real, nets.by_name("convnet3-w16"), count=3, fit=fit, policy=POLICY, cache=args.work / "cache"
-    )
-
-
-def numbers(told: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    """Every number of a profile by its path; those of its controls and references are left out."""
-    for name, value in told.items():
-        if not isinstance(value, Mapping) or name in ("random", "shuffled", "control", "controls"):
-            continue
-        found = value.get("mean", value.get("value"))
-        if isinstance(found, int | float):
-            yield prefix + name, float(found)
-        yield from numbers(value, f"{prefix}{name}.")
+def _make(piece: Piece, real: RealData, args: argparse.Namespace) -> None:
+    start = time.process_time()
+    for part, distilled in made(piece, real, args.work / "cache"):
+        score = judged(distilled, real, args)
+        spent = time.process_time() - start
+        keep(args.work, piece.name(real.name, part), distilled.with_meta(method=piece.method), score, spent)
 
 
 def measure(args: argparse.Namespace) -> None:
-    """The profile of every judged set, on one real side for all."""
-    sides: dict[str, tuple[RealData, Any]] = {}
+    """The profile of every judged set."""
+    readers: dict[str, Reader] = {}
     for path in sorted((args.work / "judged").glob("*.json")):
         target = args.work / "measured" / path.name
         if target.exists():
             continue
-        facts = read_object(path)
-        if facts["data"] not in sides:
-            real = load_data("digits" if facts["data"] == "digits" else args.mnist)
-            sides[facts["data"]] = real, teachers(real, args)
-        real, pool = sides[facts["data"]]
-        batch, start = infodistill.load(args.work / "sets" / path.stem).batch(), time.process_time()
-        told = profile(batch, real, pool.views, per_class=args.per_class)
-        spent = time.process_time() - start
-        write_bytes(target, pretty_json({"numbers": dict(numbers(told)), "seconds": round(spent, 2)}))
-        print(f"{path.stem} {spent:.1f} s", flush=True)
+        start, data = time.process_time(), read_object(path)["data"]
+        if data not in readers:
+            readers[data] = Reader(load_data("digits" if data == "digits" else args.mnist), args.work / "cache")
+        found = readers[data](infodistill.load(args.work / "sets" / path.stem))
+        spent = round(time.process_time() - start, 2)
+        write_bytes(target, pretty_json({"numbers": found, "seconds": spent}))
+        print(f"{path.stem} {spent} s", flush=True)
 
 
 def rows(work: Path) -> list[dict[str, Any]]:
@@ -156,7 +133,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--mnist", help="the folder of MNIST")
     parser.add_argument("--igds", type=Path, help="the folder of a finished `reproduce igds-digits`")
     parser.add_argument("--family", type=Path, nargs=2, metavar=("RESULTS", "SETS"), help="a finished family.py")
-    for name, default in {"nets": 5, "seeds": 2, "subsets": 6, "per-class": 64}.items():
+    for name, default in {"nets": 4, "seeds": 2, "subsets": 6}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--budget", type=float, default=5.0, help="processor seconds of a distillation")
     return parser.parse_args()

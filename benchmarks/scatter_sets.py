@@ -46,14 +46,15 @@ class Piece:
 
 
 def pieces(sizes: tuple[int, ...], seeds: int, subsets: int, budget: float) -> list[Piece]:
-    """Everything made here, the first seed of every kind first, so that a run cut short has some of each."""
+    """Everything made here: the first seed of every kind, more random subsets, other seeds; a run may be cut short."""
     found: list[Piece] = []
     for seed in range(max(seeds, subsets)):
         for ipc in sizes:
             found += [Piece("random", ipc, seed)] if seed < subsets else []
             found += [Piece(name, ipc, seed) for name in CHOSEN if name != "random" and seed < seeds]
             found += [Piece(name, ipc, seed, budget) for name in METHODS if seed < seeds]
-    return [piece for piece in found if piece.ipc > 1 or piece.method not in NOT_ALONE]
+    found = [piece for piece in found if piece.ipc > 1 or piece.method not in NOT_ALONE]
+    return sorted(found, key=lambda piece: 0 if not piece.seed else 1 + (piece.method != "random"))
 
 
 def made(piece: Piece, real: RealData, cache: Path) -> Iterator[tuple[str, Distilled]]:

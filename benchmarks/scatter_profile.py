@@ -1,0 +1,66 @@
+"""The profile of a set, every number by name, with all that is common to many sets read once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from scatter_sets import POLICY
+
+from infodistill import jobs, nets
+from infodistill import recipe as recipes
+from infodistill.compute import View
+from infodistill.distilled import Distilled
+from infodistill.information import nce_numbers, penultimate
+from infodistill.measures.profiling import ALONE, information_profile
+from infodistill.measures.seen import Ground
+from infodistill.real import RealData
+from infodistill.set_information import Yardstick
+from infodistill.set_information import numbers as sampling_numbers
+from infodistill.sources.teachers import train_teachers
+from infodistill.training import Fit
+
+PER_CLASS = 64
+TWICE = ("p3", "c2", "c5")
+"""Numbers of sampling that the profile has too."""
+
+
+class Reader:
+    """The real side of one data set. The digits take the teachers of their recipe, MNIST three small ones."""
+
+    def __init__(self, real: RealData, cache: Path) -> None:
+        self.real, self.small = real, real.name == "digits"
+        self.views: list[View] = list(self._teachers(cache).views)
+        net = None if self.small else nets.by_name("convnet3-w16")
+        self.ground, self.yardstick = Ground(real, self.views, net=net), Yardstick(real, self.views)
+
+    def _teachers(self, cache: Path) -> Any:
+        if self.small:
+            recipe = recipes.parse(recipes.find("digits", "dm", 10)[1])
+            return jobs.teachers_for(recipe, self.real, policy=POLICY, cache=cache)
+        fit = Fit(2, 64, 0.01, 0.9, 5e-4)
+        return train_teachers(self.real, nets.by_name("convnet3-w16"), count=3, fit=fit, policy=POLICY, cache=cache)
+
+    @cached_property
+    def shown(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Features and classes of the real images of the NCE bound, per teacher; the draw of `infodistill measure`."""
+        drawn = self.real.batch(0, 0, PER_CLASS, owner="measure")
+        return [(penultimate(view, drawn.x, drawn.space).float(), drawn.y) for view in self.views]
+
+    @torch.no_grad()
+    def __call__(self, distilled: Distilled) -> dict[str, float]:
+        """Name -> value; what is not defined for the set is left out."""
+        batch = distilled.batch()
+        stored = distilled.images_bytes + distilled.labels_bytes + distilled.scalars_bytes
+        told = information_profile(batch, self.ground, stored=stored, effort=ALONE)
+        found = {name: entry["mean"] for name, entry in told.items() if isinstance(entry, Mapping)}
+        others, _ = sampling_numbers(batch, self.yardstick)
+        found |= {name: value for name, value in others.items() if name not in TWICE}
+        features = [penultimate(view, batch.x, batch.space).float() for view in self.views]
+        pairs = zip(features, self.shown, strict=True)
+        found["nce"] = fmean(nce_numbers(f, batch.y, *real)["nce"] for f, real in pairs)
+        return {name: float(value) for name, value in found.items() if value is not None}
