@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from infodistill.diffusion.networks import build
 from infodistill.diffusion.pretrained import open_model
 from infodistill.diffusion.schedules import cosine_alphas_bar, linear_alphas_bar
 from infodistill.diffusion.store import load_model, save_model
-from pipelines import save_dit, shaken, tiny_autoencoder
+from pipelines import edit, save_dit, shaken, tiny_autoencoder
 
 pytest.importorskip("diffusers")
 
@@ -115,6 +116,8 @@ def test_a_pretrained_model_is_stored_with_its_own_ids(tmp_path: Path) -> None:
     found = load_model(save_model(opened, tmp_path / "ours"))
     assert all(torch.equal(one, other) for one, other in zip(answers(opened), answers(found), strict=True))
     assert found.facts["licence"] == "cc-by-nc-4.0"
+    fewer = load_model(tmp_path / "ours", ("horn",))  # the ids are those of the classes that are asked for
+    assert (found.facts["class_ids"], fewer.facts["class_ids"]) == ({"church": 4, "horn": 2}, {"horn": 2})
     with pytest.raises(ValueError, match="holds a model that is not of this package"):
         save_model(opened, tmp_path / "theirs")
 
@@ -149,6 +152,35 @@ def test_a_damaged_folder_is_refused(name: str, tmp_path: Path) -> None:
             load_model(tmp_path)
     with pytest.raises(FileNotFoundError, match="holds no model"):
         load_model(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"network": "../elsewhere"}, "has an unknown network, '../elsewhere'"),
+        ({"network": "vae"}, "has an unknown network, 'vae'"),
+        ({"network": "unet"}, "has no sha256 of unet/config.json"),
+        ({"predicts": "flow"}, "has an unknown predicts, 'flow'"),
+        ({"classes": ["cat"]}, "has an unknown classes"),
+        ({"classes": {"cat": "0"}}, "has an unknown classes"),
+        ({"latents": {"scale": 1}}, "has an unknown latents"),
+        ({"sha256": {}}, "has no sha256 of scheduler/alphas_bar.safetensors"),
+    ],
+)
+def test_an_edited_record_is_refused(tmp_path: Path, change: dict[str, Any], told: str) -> None:
+    save_model(mlp(), tmp_path)
+    edit(tmp_path / "infodistill.json", **change)
+    with pytest.raises(ValueError, match=re.escape(told)):
+        load_model(tmp_path)
+
+
+def test_every_file_that_is_read_has_a_hash(tmp_path: Path) -> None:
+    save_model(latent_dit(), tmp_path)
+    hashes = json.loads((tmp_path / "infodistill.json").read_text())["sha256"]
+    for name in set(hashes) - {"model_index.json", "scheduler/scheduler_config.json"}:  # those are read by diffusers
+        edit(tmp_path / "infodistill.json", sha256={key: value for key, value in hashes.items() if key != name})
+        with pytest.raises(ValueError, match=f"has no sha256 of {re.escape(name)}"):
+            load_model(tmp_path)
 
 
 def test_what_cannot_be_stored_is_refused_and_the_old_model_kept(tmp_path: Path) -> None:

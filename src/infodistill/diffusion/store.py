@@ -34,6 +34,14 @@ from infodistill.serialise import pretty_json, read_object, write_bytes
 FORMAT = 1
 RECORD, INDEX, WEIGHTS = "infodistill.json", "model_index.json", "diffusion_pytorch_model.safetensors"
 TABLE = "scheduler/alphas_bar.safetensors"
+NETWORKS = tuple(folder for folder in dict.fromkeys(FOLDERS.values()) if folder != "vae")
+KINDS: Mapping[str, tuple[type, ...]] = {
+    "network": (str,), "predicts": (str,), "classes": (dict,), "known": (int,), "latents": (dict, type(None)),
+    "facts": (dict,), "sha256": (dict,),
+}  # fmt: skip
+LATENTS = {"scale", "shift", "shape"}
+"""What is read of the record."""
+
 PIPELINES = {("transformer", True): "DiTPipeline", ("unet", False): "DDPMPipeline"}
 """By the network's folder and whether there is a vae; other pairs have no pipeline in diffusers."""
 
@@ -82,15 +90,15 @@ def load_model(
     folder = Path(folder)
     if not (folder / RECORD).is_file():
         raise FileNotFoundError(f"'{folder}' holds no model: {RECORD} is missing")
-    record = read_object(folder / RECORD)
-    if record.get("format") != FORMAT:
-        raise ValueError(f"{RECORD} in '{folder}' has format {record.get('format')}, this release reads {FORMAT}")
-    if lacking := {"network", "predicts", "classes", "known", "latents", "facts", "sha256"} - set(record):
-        raise ValueError(f"{RECORD} in '{folder}' lacks {', '.join(sorted(lacking))}: it was edited")
-    _verify(folder, record["sha256"])
+    record = _checked(folder, read_object(folder / RECORD))
+    _verify(folder, record["sha256"], _read_by(record))
     named = cast("dict[str, int]", record["classes"])
     wanted = tuple(named) if class_names is None else tuple(class_names)
     labels = {one: name for name, one in named.items()}
+    ids = ids_by_name(wanted, labels, class_ids, known=record["known"])
+    facts = dict(record["facts"])
+    if "class_ids" in facts:  # of the classes asked for, not of those it was saved with
+        facts["class_ids"] = dict(zip(wanted, ids, strict=True))
     module = _loaded(folder, record["network"])
     return adapted(
         module,
@@ -98,9 +106,9 @@ def load_model(
         wanted,
         predicts=PREDICTIONS[record["predicts"]],
         codec=_codec(folder, record["latents"]),
-        ids=ids_by_name(wanted, labels, class_ids, known=record["known"]),
+        ids=ids,
         known=record["known"],
-        facts=record["facts"],
+        facts=facts,
     )
 
 
@@ -143,10 +151,13 @@ def _network(folder: Path, name: str, module: nn.Module, **changed: Any) -> dict
 
 
 def _loaded(folder: Path, name: str) -> nn.Module:
-    module = from_config(read_object(folder / name / "config.json"))
+    config = read_object(folder / name / "config.json")
+    if (kind := FOLDERS.get(str(config.get("_class_name")))) != name:
+        raise ValueError(f"{name}/config.json of the model at '{folder}' is of another part ({kind}): it was edited")
     try:
+        module = from_config(config)
         module.load_state_dict(load_file(folder / name / WEIGHTS))
-    except (RuntimeError, OSError, SafetensorError) as error:
+    except (RuntimeError, OSError, SafetensorError, TypeError, KeyError) as error:
         told = str(error).splitlines()[0]
         raise ValueError(f"the weights in '{folder / name}' do not fit its config.json: {told}") from error
     return module.requires_grad_(False)
@@ -159,7 +170,31 @@ def _codec(folder: Path, latents: Mapping[str, Any] | None) -> Codec:
     return LatentCodec(_loaded(folder, "vae"), latents["scale"], latents["shift"], shape)
 
 
-def _verify(folder: Path, hashes: Mapping[str, str]) -> None:
+def _checked(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """The record, if its entries are of the kinds that are read."""
+    if record.get("format") != FORMAT:
+        raise ValueError(f"{RECORD} in '{folder}' has format {record.get('format')}, this release reads {FORMAT}")
+    if lacking := KINDS.keys() - set(record):
+        raise ValueError(f"{RECORD} in '{folder}' lacks {', '.join(sorted(lacking))}: it was edited")
+    odd = [name for name, kind in KINDS.items() if not isinstance(record[name], kind)]
+    if not odd:
+        odd = [name for name, known in (("network", NETWORKS), ("predicts", PREDICTIONS)) if record[name] not in known]
+        odd += [] if all(type(one) is int for one in record["classes"].values()) else ["classes"]
+        odd += [] if record["latents"] is None or set(record["latents"]) >= LATENTS else ["latents"]
+    if odd:
+        raise ValueError(f"{RECORD} in '{folder}' has an unknown {odd[0]}, {record[odd[0]]!r}: it was edited")
+    return record
+
+
+def _read_by(record: Mapping[str, Any]) -> list[str]:
+    """The files a model of this record is read from."""
+    networks = [record["network"], *(["vae"] if record["latents"] is not None else [])]
+    return [TABLE, *(f"{network}/{name}" for network in networks for name in ("config.json", WEIGHTS))]
+
+
+def _verify(folder: Path, hashes: Mapping[str, str], read: Sequence[str]) -> None:
+    if unsigned := [name for name in read if name not in hashes]:
+        raise ValueError(f"{RECORD} in '{folder}' has no sha256 of {unsigned[0]}: it was edited")
     for name, wanted in hashes.items():
         if not (folder / name).is_file():
             raise ValueError(f"the model at '{folder}' lacks {name}: copy or train it again")
