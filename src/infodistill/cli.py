@@ -17,6 +17,7 @@ from infodistill.commands.report import report
 from infodistill.commands.reproduce import reproduce
 from infodistill.commands.sample import sample
 from infodistill.commands.teachers import teachers
+from infodistill.commands.train import train
 
 app = typer.Typer(
     help="Information-theoretic dataset distillation: distil, resume, evaluate honestly, ship.",
@@ -31,6 +32,7 @@ for command in (demo, distill, sample, evaluate, measure, teachers, experts, rep
     app.command()(command)
 app.command("import")(import_set)
 app.command()(export)
+app.command()(train)
 app.add_typer(generator, name="generator")
 
 

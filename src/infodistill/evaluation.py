@@ -115,6 +115,21 @@ def scored(
     return _distilled(job, [distilled], "distilled")
 
 
+def full_known(
+    distilled: Distilled,
+    real: RealData,
+    net: tuple[str, NetFactory],
+    *,
+    protocol: EvaluationProtocol | None = None,
+    policy: Policy | None = None,
+    cache: Path | None = None,
+) -> tuple[float, ...]:
+    """The accuracies of the `full` column that are in the cache; nothing is trained."""
+    job, _ = _alone(distilled, real, net[1], protocol, (0,), policy=policy, progress=None)
+    job = replace(job, references=References(cache), net=net[0])
+    return tuple(job.references.get(job.key("full")))
+
+
 def _alone(
     distilled: Distilled,
     real: RealData,
