@@ -83,8 +83,15 @@ def prepare(request: Request, *, tell: Tell | None = None, say: Say = quiet) -> 
     return Prepared(request, real.to(policy.device), recipe, policy, grid, tell=tell, say=say)
 
 
-def conduct(prepared: Prepared, folder: Path, *, resume: bool, deadline: float | None = None) -> Outcome:
-    """Run a prepared request in a folder and write the artefact there.
+def conduct(
+    prepared: Prepared,
+    folder: Path,
+    *,
+    resume: bool,
+    deadline: float | None = None,
+    choice: Mapping[str, Any] | None = None,
+) -> Outcome:
+    """Run a prepared request in a folder and write the artefact there; `choice` is how it came to its settings.
 
     Raises:
         ValueError: the folder holds another run, or one that was not to be resumed.
@@ -98,7 +105,7 @@ def conduct(prepared: Prepared, folder: Path, *, resume: bool, deadline: float |
     seconds = follow(job, folder, request.steps, tell=prepared.tell, deadline=deadline)
     if job.step < request.steps:
         return Outcome(None, job.step, seconds)
-    distilled = job.export(**provenance(prepared, job, add, seconds=seconds, validation=validation))
+    distilled = job.export(**provenance(prepared, job, add, seconds=seconds, validation=choice or validation))
     distilled.save(folder, files={METRICS: (folder / METRICS).read_bytes()})
     stored = len(distilled) * distilled.stored_ipc // distilled.ipc
     tiles = "" if stored == len(distilled) else f" (the tiles of {stored} stored ones)"

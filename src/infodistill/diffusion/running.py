@@ -124,8 +124,10 @@ def planned(request: SampleRequest, model: DiffusionModel) -> Plan:
     return published_plan(model, request.ipc, seed=request.seed, **changes)
 
 
-def conduct(prepared: Prepared, folder: Path, *, resume: bool = False) -> Distilled:
-    """Sample what is missing in a folder and write the artefact there.
+def conduct(
+    prepared: Prepared, folder: Path, *, resume: bool = False, choice: Mapping[str, Any] | None = None
+) -> Distilled:
+    """Sample what is missing in a folder and write the artefact there; `choice` is how it came to its settings.
 
     Raises:
         ValueError: the folder holds another run or one that was not to be resumed, the data or the model has changed,
@@ -143,7 +145,7 @@ def conduct(prepared: Prepared, folder: Path, *, resume: bool = False) -> Distil
             told = ", ".join(f"{name}={value!r}" for name, value in prepared.request.set.items())
             raise ValueError(f"a value of --set ({told}) is of the wrong kind: {error}") from error
         raise
-    return _artefact(prepared, steered, folder, finished)
+    return _artefact(prepared, steered, folder, finished, choice or {})
 
 
 def _sampled(prepared: Prepared, folder: Path) -> tuple[Steered, list[Finished]]:
@@ -177,7 +179,9 @@ def _same_circumstances(prepared: Prepared, folder: Path) -> None:
         record(folder, prepared.request, facts)
 
 
-def _artefact(prepared: Prepared, steered: Steered, folder: Path, finished: list[Finished]) -> Distilled:
+def _artefact(
+    prepared: Prepared, steered: Steered, folder: Path, finished: list[Finished], choice: Mapping[str, Any]
+) -> Distilled:
     samples = [group.sampled for group in finished]
     files: dict[str, bytes] = {}
     record = joined([group.guidance for group in finished], [len(one.y) for one in samples])
@@ -188,6 +192,7 @@ def _artefact(prepared: Prepared, steered: Steered, folder: Path, finished: list
         files[TRAJECTORY] = film_png(film)
     seconds = sum(group.seconds for group in finished)
     made = distilled(samples, prepared.real, provenance(prepared, steered, seconds))
+    made = made.with_meta(validation=dict(choice)) if choice else made
     made.save(folder, files=files)
     prepared.say(f"sampled {len(made)} images in {seconds:.0f} s: {folder}")
     return made
