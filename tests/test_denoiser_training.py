@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from infodistill.diffusion.adapters import PREDICTIONS, adapted
+from infodistill.diffusion.adapters import adapted
 from infodistill.diffusion.contract import UNCONDITIONAL
 from infodistill.diffusion.denoiser_training import (
-    TARGETS,
     DenoiserFit,
     step_task,
     task,
@@ -23,6 +22,7 @@ from infodistill.diffusion.denoiser_training import (
 from infodistill.diffusion.generative_fit import GenerativeFit
 from infodistill.diffusion.model import Pixels
 from infodistill.diffusion.networks import build
+from infodistill.diffusion.predictions import PREDICTIONS, TARGETS
 from infodistill.diffusion.supply import LatentSupply, PixelSupply, held_out, rows_of_step, supplied
 from infodistill.real import RealData
 from infodistill.seeding import stream

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from analytic import two_blobs
 from infodistill.checkpoint import load_checkpoint, save_checkpoint
-from infodistill.diffusion.adapters import Denoiser, from_noise
+from infodistill.diffusion.adapters import Denoiser
 from infodistill.diffusion.contract import Prediction
 from infodistill.diffusion.diffit import diffit_parameters, own_copy
 from infodistill.diffusion.generative_fit import Saving
@@ -21,6 +21,7 @@ from infodistill.diffusion.memory import Memory, cosines
 from infodistill.diffusion.minimax import Minimax, diffusion_loss, minimax, minimax_loss
 from infodistill.diffusion.model import DiffusionModel, Pixels, signed_pixels
 from infodistill.diffusion.networks import build, module_call
+from infodistill.diffusion.predictions import from_noise
 from infodistill.diffusion.schedules import linear_alphas_bar, sigmas_of
 from infodistill.diffusion.supply import LatentSupply
 from infodistill.seeding import stream

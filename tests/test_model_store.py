@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 import torch
 
-from infodistill.diffusion.adapters import adapted, from_noise, from_velocity
+from infodistill.diffusion.adapters import adapted
 from infodistill.diffusion.autoencoder import LatentCodec
 from infodistill.diffusion.contract import UNCONDITIONAL
 from infodistill.diffusion.model import DiffusionModel
 from infodistill.diffusion.networks import build
+from infodistill.diffusion.predictions import from_noise, from_velocity
 from infodistill.diffusion.pretrained import open_model
 from infodistill.diffusion.schedules import cosine_alphas_bar, linear_alphas_bar
 from infodistill.diffusion.store import load_model, save_model

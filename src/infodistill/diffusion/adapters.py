@@ -1,14 +1,7 @@
 """From a network's own language to the contract: noise, velocity or clean image, as a denoiser in x = x0 + sigma noise.
 
-A variance-preserving network is fed z = sqrt(abar) x0 + sqrt(1 - abar) eps at a place t of its table of abar. With
-abar = 1 / (1 + sigma^2), z = x / sqrt(1 + sigma^2), and what it predicts gives the clean image exactly:
-
-    eps:                                              x0 = x - sigma eps
-    v = sqrt(abar) eps - sqrt(1 - abar) x0:           x0 = x / (1 + sigma^2) - sigma v / sqrt(1 + sigma^2)
-    x0 itself.
-
-So at equal predictions the three agree to rounding; what differs is how a network's error grows: sigma times that of
-eps, sigma / sqrt(1 + sigma^2) < 1 times that of v. (Ho et al., NeurIPS 2020; Salimans & Ho, ICLR 2022.)
+The network is fed z = x / sqrt(1 + sigma^2) at a place t of its table of abar = 1 / (1 + sigma^2); `predictions` turns
+what it says into the clean image.
 """
 
 from __future__ import annotations
@@ -25,39 +18,17 @@ from infodistill.diffusion.architecture import denoised_shape, null_id
 from infodistill.diffusion.contract import UNCONDITIONAL, Prediction
 from infodistill.diffusion.model import Codec, DiffusionModel, Pixels, signed_pixels
 from infodistill.diffusion.networks import module_call
+from infodistill.diffusion.predictions import Clean, from_velocity
 from infodistill.diffusion.schedules import level_of, sigmas_of
 
 Call = Callable[[Tensor, Tensor, Tensor], Tensor]
 """call(z (n, c, h, w), t (n,) places in the table, ids (n,)) -> (n, c, h, w); (n, 2 c, h, w) with a learned range."""
-
-Clean = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""clean(x (n, c, h, w), sigma (n, 1, 1, 1), predicted (n, c, h, w)) -> x0 (n, c, h, w)."""
 
 REACH = 1.5
 """A sigma may leave the table by this factor at either end and is treated as the end; further off it is refused."""
 
 EXACT = 1e-3
 """A place this near to an entry of the table is that entry: rounding of sigma must not move the time off the grid."""
-
-
-def from_noise(x: Tensor, sigma: Tensor, predicted: Tensor) -> Tensor:
-    """x0 = x - sigma eps."""
-    return x - sigma * predicted
-
-
-def from_velocity(x: Tensor, sigma: Tensor, predicted: Tensor) -> Tensor:
-    """x0 = (x - sigma sqrt(1 + sigma^2) v) / (1 + sigma^2)."""
-    return (x - sigma * (1 + sigma.square()).sqrt() * predicted) / (1 + sigma.square())
-
-
-def from_clean(x: Tensor, sigma: Tensor, predicted: Tensor) -> Tensor:
-    """The network predicts the clean image."""
-    del x, sigma
-    return predicted
-
-
-PREDICTIONS: Mapping[str, Clean] = {"epsilon": from_noise, "v_prediction": from_velocity, "sample": from_clean}
-"""What a network predicts, by the name a scheduler's configuration gives it."""
 
 
 def between(place: Tensor) -> Tensor:
@@ -147,7 +118,7 @@ def adapted(
         module: a residual MLP, DiT or UNet.
         alphas_bar: (T,) its table.
         class_names: the classes in the order of the data.
-        predicts: one of `PREDICTIONS`.
+        predicts: one of `predictions.PREDICTIONS`.
         codec: from pixels to what it denoises; None: pixels in [-1, 1].
         ids: its class ids of these classes; None: 0, 1, 2, ...
         known: how many classes it was built for, which says whether it has a null class beyond; None: as many as named.

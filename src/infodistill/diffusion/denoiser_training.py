@@ -1,8 +1,8 @@
 """Training of a class-conditional denoiser: velocity prediction by default, label dropout, a fixed validation set.
 
-At a time t of a table abar, uniform, z = sqrt(abar) x0 + sqrt(1 - abar) eps, and the network f says
+At a time t of a table abar, uniform, z = sqrt(abar) x0 + sqrt(1 - abar) eps, and the network f says the velocity v or
+the noise eps (`predictions`):
 
-    v = sqrt(abar) eps - sqrt(1 - abar) x0   (Salimans & Ho, ICLR 2022),  or eps (Ho et al., NeurIPS 2020):
     L = mean over images and entries of (f(z, t, y) - target)^2,   y replaced by the null class with probability 0.1
 
 (Ho & Salimans, 2022). Velocity is the default: its error stays bounded as abar -> 0, where the cosine table ends.
@@ -22,6 +22,7 @@ from infodistill.diffusion.adapters import Call
 from infodistill.diffusion.fitting import fit_generative
 from infodistill.diffusion.generative_fit import GenerativeFit, History, Saving
 from infodistill.diffusion.networks import module_call
+from infodistill.diffusion.predictions import TARGETS
 from infodistill.diffusion.schedules import cosine_alphas_bar, linear_alphas_bar
 from infodistill.diffusion.supply import Supply, rows_of_step
 from infodistill.progress import Tell
@@ -29,24 +30,6 @@ from infodistill.seeding import stream
 
 VALIDATION_ROWS = 1024
 """(image, time, noise) triples of the validation; held-out images are repeated or left out to give that many."""
-
-Target = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""target(x0, eps, abar (n, 1, 1, 1)): what the network should say, (n, c, h, w)."""
-
-
-def velocity(x0: Tensor, eps: Tensor, abar: Tensor) -> Tensor:
-    """V = sqrt(abar) eps - sqrt(1 - abar) x0."""
-    return abar.sqrt() * eps - (1 - abar).sqrt() * x0
-
-
-def noise(x0: Tensor, eps: Tensor, abar: Tensor) -> Tensor:
-    """Eps itself."""
-    del x0, abar
-    return eps
-
-
-TARGETS: Mapping[str, Target] = {"v_prediction": velocity, "epsilon": noise}
-"""By the names `adapters.PREDICTIONS` turns back into x0."""
 
 TABLES: Mapping[str, Callable[[int], Tensor]] = {"cosine": cosine_alphas_bar, "linear": linear_alphas_bar}
 
@@ -58,7 +41,7 @@ class DenoiserFit:
     Attributes:
         fit: the loop's hyper-parameters.
         batch: images a step.
-        prediction: a name of `TARGETS`.
+        prediction: a name of `predictions.TARGETS`.
         table: a name of `TABLES`, the law of abar.
         levels: T.
         drop: probability that a label is replaced by the null class.

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from infodistill.diffusion.adapters import PREDICTIONS, adapted
+from infodistill.diffusion.adapters import adapted
 from infodistill.diffusion.architecture import weights_digest
 from infodistill.diffusion.autoencoder import LatentCodec, build_autoencoder
 from infodistill.diffusion.autoencoder_training import (
@@ -32,6 +32,7 @@ from infodistill.diffusion.generative_fit import History, Saving
 from infodistill.diffusion.generator_plan import PIXEL_SIDE, GeneratorPlan, planned
 from infodistill.diffusion.model import Codec, DiffusionModel, Pixels
 from infodistill.diffusion.networks import build
+from infodistill.diffusion.predictions import PREDICTIONS
 from infodistill.diffusion.sampling import Plan, distilled, sample
 from infodistill.diffusion.store import RECORD as MODEL
 from infodistill.diffusion.store import save_model
