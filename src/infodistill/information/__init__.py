@@ -50,6 +50,7 @@ from infodistill.information.ksg import (
     ksg_mutual_information,
     ksg_mutual_information_2,
     neighbour_entropy,
+    normal_scores,
 )
 from infodistill.information.mim import MIM, equal_weights, geometric_weights, pair_loss
 from infodistill.information.mixtures import (
@@ -137,6 +138,7 @@ __all__ = [
     "nce_numbers",
     "neighbour_entropy",
     "network",
+    "normal_scores",
     "nwj_lower_bound",
     "pair_loss",
     "pairwise_kl_upper_bound",

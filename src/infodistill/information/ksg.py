@@ -12,8 +12,12 @@ any class lie strictly closer than the k-th neighbour of the own class; N_c: sam
 r: distance to the k-th neighbour, V_d: the volume of the unit ball.
 
 None is a bound: all are consistent estimates, with errors of either sign, which in few dimensions almost cancel and in
-many pull towards 0. I(X;Y) does not change under homeomorphisms of X and of Y, and the estimates of KSG then change by
-sampling error only, for maps of each side that are smooth at the scale of the neighbours. Nothing is clipped at 0.
+many pull towards 0. Nothing is clipped at 0.
+
+*Homeomorphisms.* I(X;Y) does not change when X and Y are mapped by homeomorphisms; an estimate from n samples may, as
+long as a map stretches differently within a neighbourhood. At correlation 0.9 and x + x^3, arctan y, estimate 1 falls
+by 0.067, 0.034, 0.011, 0.005 nats at n = 1,000, 5,000, 20,000, 60,000; estimate 2, whose rectangles follow the sides,
+by less than 0.003 at 5,000. After `normal_scores` both are the same to the bit under increasing maps of the columns.
 
 *Ties.* The formulas are for densities. A sample that occurs more than k times is refused: its k-th neighbour is at
 distance 0. Labels belong in `class_mutual_information`; rounded values can be told apart by `jittered`. A bootstrap
@@ -145,6 +149,22 @@ def neighbour_entropy(x: Float[Tensor, "n ..."], k: int = 3) -> float:
     ball = columns / 2 * math.log(math.pi) - math.lgamma(columns / 2 + 1)
     reach = float(neighbour_distances(x, k).double().log().mean())
     return _digamma(len(x)) - _digamma(k) + ball + columns * reach
+
+
+def normal_scores(x: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
+    """Phi^-1((rank - 1/2) / n) of every column, Phi the normal distribution function; equal values share a mean rank.
+
+    A homeomorphism of the columns in the limit of many samples, so information stays; and what is estimated after it
+    cannot depend on increasing maps of the columns, nor on their scale. As Kraskov et al. advise for skewed data.
+    """
+    from scipy.stats import rankdata  # takes a second to import
+
+    flat = x.detach().flatten(1) if x.ndim > 1 else x.detach()[:, None]
+    scores = torch.empty_like(flat)
+    for column, values in enumerate(flat.T):
+        ranks = torch.from_numpy(rankdata(values.cpu().double().numpy()))
+        scores[:, column] = torch.special.ndtri((ranks - 0.5) / len(x)).to(flat)
+    return scores.view_as(x)
 
 
 def jittered(x: Float[Tensor, "n ..."], scale: float = 1e-6, seed: int = 0) -> Float[Tensor, "n ..."]:

@@ -138,7 +138,7 @@ def _array(side: Tensor) -> Any:
 
 def _plain(side: Tensor) -> Any:
     """Rows in their own precision, -0 written as 0: equal bytes are equal values."""
-    return in_floats(side.detach()).cpu().numpy() + 0
+    return side.detach().to(torch.promote_types(side.dtype, torch.float32)).cpu().numpy() + 0
 
 
 def _digest(parts: tuple[Any, ...]) -> bytes:
