@@ -16,17 +16,21 @@ from infodistill import recipe as recipes
 from infodistill.compute import View
 from infodistill.distilled import Distilled
 from infodistill.information import nce_numbers, penultimate
+from infodistill.measures import seen as reading
+from infodistill.measures.naming import FIXED
 from infodistill.measures.profiling import ALONE, information_profile
 from infodistill.measures.seen import Ground
 from infodistill.real import RealData
-from infodistill.set_information import Yardstick
-from infodistill.set_information import numbers as sampling_numbers
+from infodistill.set_information import Seen, Yardstick, numbers
 from infodistill.sources.teachers import train_teachers
 from infodistill.training import Fit
 
 PER_CLASS = 64
 TWICE = ("p3", "c2", "c5")
 """Numbers of sampling that the profile has too."""
+
+UNTESTED = ("usable_linear", "usable_network", "decoded")
+"""Read on training images too: accuracy and the profile share their test images, which a choice may not look at."""
 
 
 class Reader:
@@ -37,6 +41,7 @@ class Reader:
         self.views: list[View] = list(self._teachers(cache).views)
         net = None if self.small else nets.by_name("convnet3-w16")
         self.ground, self.yardstick = Ground(real, self.views, net=net), Yardstick(real, self.views)
+        self.training = Ground(real.replace(test=None), self.views, net=net)
 
     def _teachers(self, cache: Path) -> Any:
         if self.small:
@@ -58,7 +63,9 @@ class Reader:
         stored = distilled.images_bytes + distilled.labels_bytes + distilled.scalars_bytes
         told = information_profile(batch, self.ground, stored=stored, effort=ALONE)
         found = {name: entry["mean"] for name, entry in told.items() if isinstance(entry, Mapping)}
-        others, _ = sampling_numbers(batch, self.yardstick)
+        again = reading.Seen(batch, self.training, stored)
+        found |= {f"{name}, training images": FIXED[name].read(again).value for name in UNTESTED}
+        others = numbers(Seen(batch, self.yardstick)).values
         found |= {name: value for name, value in others.items() if name not in TWICE}
         features = [penultimate(view, batch.x, batch.space).float() for view in self.views]
         pairs = zip(features, self.shown, strict=True)
