@@ -18,6 +18,7 @@ from infodistill.commands.reproduce import reproduce
 from infodistill.commands.sample import sample
 from infodistill.commands.teachers import teachers
 from infodistill.commands.train import train
+from infodistill.commands.tune import tune
 
 app = typer.Typer(
     help="Information-theoretic dataset distillation: distil, resume, evaluate honestly, ship.",
@@ -33,6 +34,7 @@ for command in (demo, distill, sample, evaluate, measure, teachers, experts, rep
 app.command("import")(import_set)
 app.command()(export)
 app.command()(train)
+app.command()(tune)
 app.add_typer(generator, name="generator")
 
 

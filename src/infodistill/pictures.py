@@ -83,8 +83,8 @@ def curves_png(curves: Mapping[str, Curve], label: str) -> bytes:
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
     axes.legend(frameon=False, fontsize=8, labelcolor=INK)
-    _style(axes, "step", label)
-    return _png(figure)
+    style(axes, "step", label)
+    return png(figure)
 
 
 def film_png(frames: Tensor) -> bytes:
@@ -117,8 +117,8 @@ def images_over_levels_png(sigmas: Tensor, values: Tensor, y: Tensor, label: str
     axes.set_xscale("log")
     axes.invert_xaxis()
     axes.legend(frameon=False, fontsize=8, labelcolor=INK)
-    _style(axes, "noise level σ (sampling runs to the right)", label)
-    return _png(figure)
+    style(axes, "noise level σ (sampling runs to the right)", label)
+    return png(figure)
 
 
 @dataclass(frozen=True)
@@ -150,10 +150,10 @@ def bars_png(bars: Sequence[Bar]) -> bytes:
         axes.annotate(text, where, (5, 0), textcoords="offset points", va="center", fontsize=8, color=INK)
     axes.set_yticks(range(len(bars)), [_plain(bar.label) for bar in bars], fontsize=9)
     axes.invert_yaxis()
-    _style(axes, "test accuracy, %" + (f" (the axis starts at {start:.0f})" if start else ""), "")
+    style(axes, "test accuracy, %" + (f" (the axis starts at {start:.0f})" if start else ""), "")
     axes.tick_params(axis="y", colors=INK, length=0)
     axes.grid(False, axis="y")
-    return _png(figure)
+    return png(figure)
 
 
 def _plain(label: str) -> str:
@@ -168,7 +168,8 @@ def _image(pixels: Tensor) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(values[:3].transpose(1, 2, 0)))
 
 
-def _style(axes: Axes, x: str, y: str) -> None:
+def style(axes: Axes, x: str, y: str) -> None:
+    """Labels, a quiet grid and no box: how every plot here looks."""
     axes.set_xlabel(x, fontsize=9, color=MUTED)
     axes.set_ylabel(y, fontsize=9, color=MUTED)
     axes.tick_params(labelsize=8, colors=MUTED, length=3)
@@ -180,7 +181,8 @@ def _style(axes: Axes, x: str, y: str) -> None:
         axes.spines[side].set_color("#c5ccd6")
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """The figure as the content of a PNG file."""
     file = io.BytesIO()
     FigureCanvasAgg(figure).print_png(file)
     return file.getvalue()
