@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from infodistill import jobs, nets
 from infodistill.artefact import seal
-from infodistill.compute import resolve
+from infodistill.compute import Policy, resolve
 from infodistill.conduct import Say, quiet
+from infodistill.crossing import cross_names, refusals
 from infodistill.data import load_data
 from infodistill.data.cache import cache_dir
 from infodistill.distilled import Distilled, load
-from infodistill.evaluation import evaluate
+from infodistill.evaluation import evaluate, protocol_of
 from infodistill.progress import Tell
-from infodistill.protocols import protocol_for
+from infodistill.protocols import EvaluationProtocol, protocol_for
 from infodistill.real import RealData
 from infodistill.report import report
 from infodistill.result import Result
+from infodistill.robustness import robustness
 from infodistill.runfolder import SAMPLE_REQUEST, stored_request
+from infodistill.types import NetFactory
 
 
 def open_artefact(folder: Path) -> Distilled:
@@ -55,12 +60,49 @@ def data_of(distilled: Distilled, data: str | None, say: Say = quiet) -> RealDat
     return real
 
 
+@dataclass(frozen=True)
+class Opened:
+    """An artefact with its data, the protocol to evaluate it under (None: its own) and how to execute that."""
+
+    distilled: Distilled
+    real: RealData
+    factories: Mapping[str, NetFactory]
+    protocol: EvaluationProtocol | None
+    policy: Policy
+
+
+def opened(
+    folder: Path,
+    *,
+    data: str | None = None,
+    protocol: str | None = None,
+    net: Sequence[str] | None = None,
+    device: str = "auto",
+    precision: str = "float32",
+    say: Say = quiet,
+) -> Opened:
+    """All that an evaluation of one artefact needs, every name resolved."""
+    distilled = open_artefact(folder)
+    names = net or [str(distilled.meta.get("net", "convnet3"))]
+    factories = {name: nets.by_name(name) for name in names}
+    recipe = dict(distilled.meta.get("recipe", {}))
+    known = str(recipe.get("dataset", "any"))
+    name = str(distilled.meta.get("data", "")) if known == "any" else known
+    size = {"ipc": distilled.stored_ipc, "classes": distilled.num_classes}
+    chosen = protocol_for(protocol, name, **size) if protocol else None
+    real = data_of(distilled, data, say)
+    jobs.spare_threads(
+        max(3 * min(256, len(distilled)) * jobs.forward_flops(n, distilled.shape, real.num_classes) for n in names)
+    )
+    return Opened(distilled, real, factories, chosen, resolve(device, precision))
+
+
 def evaluated(
     folder: Path,
     *,
     data: str | None = None,
     protocol: str | None = None,
-    net: list[str] | None = None,
+    net: Sequence[str] | None = None,
     seeds: int = 5,
     full: bool = False,
     device: str = "auto",
@@ -69,23 +111,40 @@ def evaluated(
     say: Say = quiet,
 ) -> Result:
     """The evaluation of one artefact; nothing is written but the cache of reference columns."""
-    distilled = open_artefact(folder)
-    names = net or [str(distilled.meta.get("net", "convnet3"))]
-    factories = {name: nets.by_name(name) for name in names}
-    recipe = dict(distilled.meta.get("recipe", {}))
-    known = str(recipe.get("dataset", "any"))
-    name = str(distilled.meta.get("data", "")) if known == "any" else known
-    size = {"ipc": distilled.stored_ipc, "classes": distilled.num_classes}
-    chosen = protocol and protocol_for(protocol, name, **size)
-    real = data_of(distilled, data, say)
-    jobs.spare_threads(
-        max(3 * min(256, len(distilled)) * jobs.forward_flops(n, distilled.shape, real.num_classes) for n in names)
-    )
-    policy = resolve(device, precision)
+    it = opened(folder, data=data, protocol=protocol, net=net, device=device, precision=precision, say=say)
     return evaluate(
-        distilled, real, factories, protocol=chosen or None, seeds=range(seeds), random_subsets=max(5, seeds),
-        full=full, policy=policy, cache=cache_dir(), progress=tell,
+        it.distilled, it.real, it.factories, protocol=it.protocol, seeds=range(seeds), random_subsets=max(5, seeds),
+        full=full, policy=it.policy, cache=cache_dir(), progress=tell,
     )  # fmt: skip
+
+
+def evaluated_across(folder: Path, *, say: Say = quiet, **options: Any) -> Iterator[Result]:
+    """Evaluations of one artefact with every network of the cross-architecture table, one after another.
+
+    Those that do not take images of its size are left out, and the reason told.
+    """
+    distilled = open_artefact(folder)
+    names = cross_names(str(distilled.meta.get("net", "convnet3")))
+    refused = refusals(names, distilled.shape, distilled.num_classes)
+    for name, reason in refused.items():
+        say(f"not possible, {name}: {reason}")
+    for name in names:
+        if name not in refused:
+            yield evaluated(folder, net=[name], say=say, **options)
+            say = quiet  # what is said of the data was said
+
+
+def robust_scores(folder: Path, *, seeds: int = 5, tell: Tell | None = None, **options: Any) -> dict[str, Any]:
+    """Label- and augmentation-robust scores by network, see `infodistill.robustness`; trains on the full data too."""
+    it = opened(folder, **options)
+    protocol = it.protocol or protocol_of(it.distilled, it.real)
+    return {
+        name: robustness(
+            it.distilled, it.real, (name, factory), protocol=protocol, seeds=range(seeds), policy=it.policy,
+            cache=cache_dir(), progress=tell,
+        )
+        for name, factory in it.factories.items()
+    }  # fmt: skip
 
 
 def refresh_report(folder: Path) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,6 +24,12 @@ def evaluate(
     net: Annotated[list[str] | None, typer.Option(help="Networks to train.  [default: the artefact's]")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Networks per column; random subsets are at least five.")] = 5,
     full: Annotated[bool, typer.Option("--full", help="Train on the full data too, if that is not cached.")] = False,
+    cross: Annotated[
+        bool, typer.Option("--cross", help="Every network of the cross-architecture table that takes such images.")
+    ] = False,
+    robust: Annotated[
+        bool, typer.Option("--robust", help="Label- and augmentation-robust scores too; trains on the full data.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="float32 or bf16.")] = "float32",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
@@ -33,26 +39,28 @@ def evaluate(
     Example: infodistill evaluate runs/digits --full
     """
     from infodistill.artefact import record_result
-    from infodistill.assessing import evaluated, refresh_report
+    from infodistill.assessing import evaluated, evaluated_across, refresh_report, robust_scores
     from infodistill.progress import telling
+    from infodistill.result import Result, combined
 
+    if cross and net:
+        raise ValueError(f"--cross names its networks itself: give it or --net {net[0]}, not both")
+    options: dict[str, Any] = {"data": data, "protocol": protocol, "device": device, "precision": precision}
+    options |= {"seeds": seeds}
+    results: list[Result] = []
     with telling() as tell:
-        result = evaluated(
-            folder,
-            data=data,
-            protocol=protocol,
-            net=net,
-            seeds=seeds,
-            full=full,
-            device=device,
-            precision=precision,
-            tell=tell,
-            say=say,
-        )
-    record_result(folder, result.record())
+        trained: dict[str, Any] = {**options, "full": full or robust, "tell": tell, "say": say}
+        for part in evaluated_across(folder, **trained) if cross else [evaluated(folder, net=net, **trained)]:
+            record_result(folder, part.record())  # network by network: what is done is kept
+            results.append(part)
+        result = combined(results)
+        names = list(result.nets)
+        scores = robust_scores(folder, net=names, tell=tell, **options) if robust else {}
+    if robust:
+        record_result(folder, {**result.record(), "robust": scores})
     refresh_report(folder)
     if as_json:
-        show(result.as_dict())
+        show({**result.as_dict(), **({"robust": scores} if robust else {})})
         return
     from rich.console import Console
 
@@ -60,3 +68,8 @@ def evaluate(
     for name, reason in result.full_reasons.items():
         if reason is not None:
             say(f"{name}, full data: {reason}")
+    for name, found in scores.items():
+        print(
+            f"{name}: LRS {found['lrs']:.3f}, ARS {found['ars']:.3f} (0-1, 0.269 is no gain); HLR "
+            f"{100 * found['hlr']:+.1f}, IOR {100 * found['ior']:+.1f} points"
+        )
