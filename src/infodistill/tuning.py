@@ -132,7 +132,7 @@ def tune(
         start = time.perf_counter()
         made = make(setting, folder / _key(setting))
         scores = tuple(float(score) for score in judge(made))
-        trial = Trial(dict(setting), scores, round(time.perf_counter() - start, 3), made.images_bytes)
+        trial = Trial(dict(setting), scores, time.perf_counter() - start, made.images_bytes)
         known[_key(setting)] = trial
         _store(folder, circumstances, known)
         told(trial)
