@@ -7,6 +7,7 @@ is refused, whatever it promises. NumPy scalars are let in because DC and DM sto
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +71,8 @@ def load_untrusted(path: Path) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"there is no file '{path}'")
     try:
-        with torch.serialization.safe_globals(_numbers()):
+        with torch.serialization.safe_globals(_numbers()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # old files: remarks for whoever wrote them
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(f"'{path.name}' was not read: {_reason(str(error))}") from None
