@@ -15,13 +15,15 @@ from typer.testing import CliRunner
 
 import infodistill
 from infodistill.cli import app
+from infodistill.diffusion.generator_folder import find_generator, finished
 from infodistill.diffusion.generator_plan import GeneratorPlan, planned
-from infodistill.diffusion.generators import Training, find_generator, finished, train_generator
+from infodistill.diffusion.generators import Training, train_generator
 from infodistill.diffusion.model import Pixels
 from infodistill.diffusion.sampling import Plan, sample
 from infodistill.diffusion.store import load_model
 from infodistill.real import RealData
 from infodistill.types import pixel_space
+from pipelines import edit
 
 TINY = ["--steps", "12", "--batch", "8", "--set", "network.width=16", "--set", "network.depth=1"]
 TINY += ["--set", "validate_every=6"]
@@ -137,7 +139,41 @@ def test_mistakes_are_told_in_a_sentence(tmp_path: Path) -> None:
     assert "pixels have no autoencoder: --latent" in told("--set", "autoencoder.width=8")
     assert "schedule is one of constant, cosine, got 'step'" in told("--set", "schedule=step")
     assert "--minutes must be positive" in told("--minutes", "-1")
+    assert "--minutes must be positive, got nan" in told("--minutes", "nan")
+    assert "--set lr wants a number, got 'fast'" in told("--set", "lr=fast")
+    assert "--set lr wants finite numbers, got inf" in told("--set", "lr=inf")
+    assert "--set batch wants a whole number, got 1.5" in told("--set", "batch=1.5")
+    assert "--set betas wants two numbers in [0, 1), got 3" in told("--set", "betas=3")
+    assert "network.depth wants whole numbers of at least 1, got -1" in told("--set", "network.depth=-1")
+    assert "network.width wants whole numbers of at least 1, got 'wide'" in told("--set", "network.width=wide")
+    assert "network.kind is not to be set: --kind says it" in told("--set", "network.kind=gan")
+    assert "has no 'wdith'" in told("--set", "network.wdith=3")
+    assert "precision is one of float32, bf16, got 'fp8'" in told("--precision", "fp8")
+    assert "--set drop is given twice" in told("--set", "drop=0.1", "--set", "drop=0.2")
     assert "no model" in run("show", tmp_path / "model").stderr
+
+
+def test_a_training_stays_on_its_device_unless_told_otherwise(tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    asked = ["train", "--data", "digits", "--out", out]
+    assert run(*asked, *TINY).exit_code == 0
+    assert json.loads((out / "generator.json").read_text())["device"] == "cpu"
+    edit(out / "generator.json", device="cuda:99")
+    away = run(*asked, "--resume")
+    assert away.exit_code == 2 and "the training was begun on cuda:99 in float32, which is not here" in away.stderr
+    here = run(*asked, "--resume", "--device", "cpu", "--steps", "13")
+    assert here.exit_code == 0 and "was begun on cuda:99 and goes on on cpu" in here.stderr
+
+
+@pytest.mark.parametrize(
+    "change", [{"plan": None}, {"plan": {"network": {}}}, {"data": None}, {"plan": {"denoising": {}, "encoding": None}}]
+)
+def test_a_record_that_was_edited_is_one_sentence(tmp_path: Path, change: dict[str, object]) -> None:
+    written = {"status": "running", "plan": tiny_plan(tiny()).as_dict(), "data": {"name": "tiny", "fingerprint": "a"}}
+    (tmp_path / "generator.json").write_text(json.dumps({**written, **change}))
+    said = run("train", "--data", "digits", "--out", tmp_path, "--resume")
+    told = " ".join(said.stderr.split())
+    assert said.exit_code == 2 and "generator.json in" in told and "it was edited" in told
 
 
 def test_a_dry_run_says_the_cost_and_writes_nothing(tmp_path: Path) -> None:

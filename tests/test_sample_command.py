@@ -10,7 +10,9 @@ import pytest
 import torch
 
 import infodistill
-from infodistill.diffusion import supplying
+from infodistill.diffusion import generator_plan, supplying
+from infodistill.diffusion.generator_folder import cached_folder, finished, stored_plan
+from infodistill.diffusion.generators import Training
 from infodistill.diffusion.pretrained import open_model
 from infodistill.diffusion.request import SampleRequest
 from infodistill.diffusion.running import planned
@@ -142,6 +144,26 @@ def test_without_a_generator_that_of_the_data_is_found_or_trained(
     assert torch.equal(images[0], images[1]) and torch.equal(images[0], images[2])
 
 
+def test_a_stopped_training_of_the_generator_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the settings it was begun with, whatever they were."""
+    monkeypatch.setenv("INFODISTILL_CACHE", str(tmp_path / "cache"))
+    tiny = {"steps": 12, "batch": 8, "network.width": 16, "network.depth": 1, "validate_every": 4}
+    real = infodistill.load_data("digits")
+    plan = generator_plan.planned(real, settings=tiny)
+    folder = cached_folder(real, plan, tmp_path / "cache")
+
+    def stop(*told: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Training(real, plan, folder, stop).run()
+    asked = ("sample", "--data", "digits", "--steps", "3", "--ipc", "1", "--out", tmp_path / "out")
+    assert "the rest of a generator of digits" in call(*asked, "--dry-run")
+    call(*asked, "--method", "dit")
+    assert stored_plan(folder) == plan and finished(folder)
+    assert infodistill.load(tmp_path / "out").meta["generator"]["trained"]["denoiser"]["step"] == 12
+
+
 def test_own_generators_are_sampled_without_and_foreign_ones_with_guidance_of_the_papers(model: Path) -> None:
     real = infodistill.load_data("digits")
     opened = open_model(str(model), real.class_names)
@@ -168,5 +190,10 @@ def test_dry_run_says_what_would_happen_and_writes_nothing(model: Path, tmp_path
     told = json.loads(call(*args, "--generator", model))
     assert (told["images"], told["groups"], told["trains"]) == (200, 2, []) and told["seconds"] > 0
     untrained = json.loads(call(*args, "--method", "minimax"))
+    lines = json.loads(call(*args, "--generator", model, "--prototype", "p1", "--contextual", "c1-own"))["trains"]
+    looked = ["a noise-aware classifier", "the teachers of the data's DM recipe"]
+    assert [line.split(",")[0] for line in lines] == looked
+    tried = json.loads(call(*args, "--generator", model, "--calibrate", "--budget", "4"))
+    assert tried["trains"] == ["12 networks at most, on the sets of 4 settings (--calibrate)"]
     assert untrained["seconds"] is None and "generator of digits" in untrained["trains"][0]
     assert not (tmp_path / "out").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -58,14 +59,13 @@ def train(
     Example: infodistill generator train --data digits --out models/digits
     """
     from infodistill.data import cache_dir, load_data
-    from infodistill.diffusion.generators import cached_folder, finished, stored_plan, train_generator
-    from infodistill.policy import resolve
+    from infodistill.diffusion.generator_folder import cached_folder, finished, stored_plan
+    from infodistill.diffusion.generators import train_generator
     from infodistill.progress import telling
 
-    policy = resolve(device, precision or "float32")
-    real = load_data(data, size=size, skip_corrupt=skip_corrupt).to(policy.device)
     settings = _settings(set_ or [], {"steps": steps, "batch": batch, "lr": lr})
-    plan = _plan(real, kind=kind, latent=latent, settings=settings, precision=policy.precision, seed=seed or 0)
+    real = load_data(data, size=size, skip_corrupt=skip_corrupt)
+    plan = _plan(real, kind=kind, latent=latent, settings=settings, precision=precision or "float32", seed=seed or 0)
     folder = out or cached_folder(real, plan, cache_dir())
     if out is None and finished(folder) and not resume:
         say(f"there is one already: {folder} (delete it, or give --out, to train another)")
@@ -74,13 +74,14 @@ def train(
     named = [] if out is None else [kind, latent]  # in the cache they say which
     if stored is not None:
         _check_resumed(folder, resume or out is None, settings, [*named, seed, precision])
+    real = real.to(_device(folder, device, (stored or plan).denoising.fit.precision))
     plan = _budgeted(real, stored or plan, minutes, steps, planned_anew=stored is None)
     if dry_run:
         return _dry_run(real, plan, folder, as_json)
     say(f"data: {real.name}, {len(real)} images {real.shape}, {real.num_classes} classes")
     say(f"generator: {plan.name}, {plan.denoising.fit.steps} steps of {plan.denoising.batch} images, in {folder}")
     with telling() as tell:
-        train_generator(real, folder, plan, device=policy.device, tell=tell)
+        train_generator(real, folder, plan, device=real.device, tell=tell)
     _told(folder, as_json)
 
 
@@ -116,6 +117,25 @@ def _check_resumed(folder: Path, resume: bool, settings: dict[str, Any], flags: 
         raise ValueError("--resume takes --steps and --minutes and no other setting: the rest is as it was started")
 
 
+def _device(folder: Path, device: str, precision: str) -> str:
+    """Where to train. A training that was begun stays where it was, unless it is told otherwise."""
+    from infodistill.diffusion.generator_folder import stored_device
+    from infodistill.policy import resolve
+
+    then = stored_device(folder)
+    if then is None or device != "auto":
+        now = resolve(device, precision).device
+        if then not in (None, now):
+            say(f"the training was begun on {then} and goes on on {now}: as good, but not equal to the bit")
+        return now
+    try:
+        return resolve(then, precision).device
+    except ValueError as error:
+        raise ValueError(
+            f"the training was begun on {then} in {precision}, which is not here: give --device to go on elsewhere"
+        ) from error
+
+
 def _plan(real: RealData, **asked: Any) -> GeneratorPlan:
     """The plan of the flags; small networks run on one thread."""
     from infodistill.diffusion.generator_plan import planned
@@ -139,7 +159,7 @@ def _budgeted(
         plan = replace(plan, denoising=replace(plan.denoising, fit=replace(plan.denoising.fit, steps=steps)))
     if minutes is None:
         return plan
-    if minutes <= 0:
+    if not 0 < minutes < math.inf:
         raise ValueError(f"--minutes must be positive, got {minutes}")
     fixed = steps is not None or not planned_anew
     return plan.within(minutes, {} if fixed else step_seconds(real, plan), steps=fixed)
@@ -147,7 +167,7 @@ def _budgeted(
 
 def _told(folder: Path, as_json: bool) -> None:
     """The result, or the facts of a stored model."""
-    from infodistill.diffusion.generators import described
+    from infodistill.diffusion.generator_folder import described
 
     told = described(folder)
     if as_json:

@@ -11,6 +11,8 @@ from typing import Any, cast
 
 from torch import Tensor
 
+from infodistill.policy import PRECISIONS
+
 
 def constant(done: float) -> float:
     """The schedule that never changes the rate."""
@@ -69,6 +71,8 @@ class GenerativeFit:
             )
         if not (self.lr > 0 and self.clip > 0 and 0 <= self.ema < 1):
             raise ValueError(f"lr and clip must be > 0 and ema in [0, 1), got {self.lr}, {self.clip}, {self.ema}")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision is one of {', '.join(PRECISIONS)}, got {self.precision!r}")
         if self.patience is not None and self.patience < 1:
             raise ValueError(f"patience must be at least 1 validation or None, got {self.patience}")
 

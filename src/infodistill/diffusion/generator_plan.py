@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import Any, cast
 
 from infodistill.diffusion.autoencoder import autoencoder_config, latent_shape
 from infodistill.diffusion.autoencoder_training import AutoencoderFit
 from infodistill.diffusion.denoiser_training import DenoiserFit
 from infodistill.diffusion.generative_fit import GenerativeFit
 from infodistill.diffusion.networks import KINDS, default_config
+from infodistill.diffusion.plain_values import check_values, whole
 from infodistill.real import RealData
 
 PIXEL_SIDE = 32
@@ -105,7 +106,7 @@ def planned(
     if kind is not None and kind not in KINDS:
         raise ValueError(f"a network's kind is one of {', '.join(KINDS)}, got {kind!r}")
     latent = max(real.shape[1:]) > PIXEL_SIDE if latent is None else latent
-    of_network, of_autoencoder = _taken(asked, "network."), _taken(asked, "autoencoder.")
+    of_network, of_autoencoder = _sizes(_taken(asked, "network.")), _taken(asked, "autoencoder.")
     if of_autoencoder and not latent:
         raise ValueError(f"autoencoder.{next(iter(of_autoencoder))} was set, but pixels have no autoencoder: --latent")
     autoencoder = encoding = None
@@ -144,6 +145,7 @@ def _encoding(
     real: RealData, asked: Mapping[str, Any], precision: str, seed: int
 ) -> tuple[dict[str, Any], AutoencoderFit]:
     sizes = {name: value for name, value in asked.items() if name in ("latents", "width")}
+    _sizes(sizes, "autoencoder.")
     rest = {name: value for name, value in asked.items() if name not in sizes}
     fit, others = _fit({"steps": 3000, "lr": 1e-3, "batch": 64, "precision": precision, **rest})
     return autoencoder_config(real.shape, **sizes), _made(AutoencoderFit, {"fit": fit, "seed": seed, **others})
@@ -154,6 +156,11 @@ def _fit(asked: Mapping[str, Any]) -> tuple[GenerativeFit, dict[str, Any]]:
     known = {field.name for field in fields(GenerativeFit)}
     mine = {name: value for name, value in asked.items() if name in known}
     rest = {name: value for name, value in asked.items() if name not in known}
+    check_values(GenerativeFit, mine, "--set ")
+    betas: Any = mine.get("betas", (0.9, 0.999))
+    pair = list(betas) if isinstance(betas, list | tuple) else []
+    if len(pair) != 2 or not all(type(one) in (int, float) and 0 <= one < 1 for one in pair):
+        raise ValueError(f"--set betas wants two numbers in [0, 1), got {betas!r}")
     steps = int(mine["steps"])
     told = {**GenerativeFit(steps).as_dict(), **_paced(steps), **mine}
     return GenerativeFit.from_dict(told), rest
@@ -184,9 +191,21 @@ def _taken(asked: dict[str, Any], prefix: str) -> dict[str, Any]:
     return {name.removeprefix(prefix): asked.pop(name) for name in names}
 
 
+def _sizes(asked: dict[str, Any], prefix: str = "network.") -> dict[str, Any]:
+    """The settings of a network, which are whole numbers from 1 or lists of them; the data and --kind say the rest."""
+    for name, value in asked.items():
+        if name in ("kind", "shape", "classes"):
+            raise ValueError(f"{prefix}{name} is not to be set: {'--kind' if name == 'kind' else 'the data'} says it")
+        parts: list[Any] = cast("list[Any]", value) if isinstance(value, list) and value else [value]
+        if not all(whole(part, 1) for part in parts):
+            raise ValueError(f"{prefix}{name} wants whole numbers of at least 1, got {value!r}")
+    return asked
+
+
 def _made(record: Any, values: Mapping[str, Any]) -> Any:
     known = {field.name for field in fields(record)}
     if unknown := sorted(set(values) - known):
         names = sorted((known | {field.name for field in fields(GenerativeFit)}) - {"fit"})
         raise ValueError(f"unknown setting {unknown[0]!r}; known: {', '.join(names)}, network.*, autoencoder.*")
+    check_values(record, values, "--set ")
     return record(**values)

@@ -29,21 +29,20 @@ from infodistill.diffusion.autoencoder_training import (
 )
 from infodistill.diffusion.denoiser_training import Surroundings, train_denoiser
 from infodistill.diffusion.generative_fit import History, Saving
-from infodistill.diffusion.generator_plan import PIXEL_SIDE, GeneratorPlan, planned
+from infodistill.diffusion.generator_folder import RECORD, contents, short, stored_plan
+from infodistill.diffusion.generator_plan import GeneratorPlan, planned
 from infodistill.diffusion.model import Codec, DiffusionModel, Pixels
 from infodistill.diffusion.networks import build
 from infodistill.diffusion.predictions import PREDICTIONS
 from infodistill.diffusion.sampling import Plan, distilled, sample
-from infodistill.diffusion.store import RECORD as MODEL
 from infodistill.diffusion.store import save_model
 from infodistill.diffusion.supply import held_out, supplied
 from infodistill.pictures import curves_png, grid_png
 from infodistill.progress import Tell
 from infodistill.real import RealData
 from infodistill.seeding import stream
-from infodistill.serialise import pretty_json, read_object, write_bytes
+from infodistill.serialise import pretty_json, write_bytes
 
-RECORD = "generator.json"
 SHOWN_CLASSES, SHOWN_IMAGES, SHOWN_STEPS = 10, 6, 20
 
 
@@ -74,7 +73,7 @@ class Training:
             "origin": "infodistill generator train",
             "licence": "as the data",
             **self._facts(),
-            "trained": _short(told),
+            "trained": short(told),
         }
         save_model(replace(model, facts={**model.facts, **facts}), self.folder)
         self.record("done", told)
@@ -92,22 +91,25 @@ class Training:
         Raises:
             ValueError: it holds a generator of other data or of another plan.
         """
-        if not (self.folder / RECORD).exists():
+        other = stored_plan(self.folder)
+        if other is None:
             return
-        found = read_object(self.folder / RECORD)
-        if found["data"]["fingerprint"] != self.real.fingerprint:
-            raise ValueError(f"{self.folder} holds a generator of other data ({found['data']['name']})")
-        other = GeneratorPlan.from_dict(found["plan"])
+        data = contents(self.folder)["data"]
+        if data["fingerprint"] != self.real.fingerprint:
+            raise ValueError(f"{self.folder} holds a generator of other data ({data['name']})")
         if _lasting(other) != _lasting(self.plan):
             raise ValueError(
                 f"{self.folder} holds a generator with other settings: resume with these, or choose another"
             )
 
     def record(self, status: str, told: Mapping[str, Any] | None = None) -> None:
-        """Write what is trained and how it went."""
+        """Write what is trained, where, and how it went."""
+        where = {"device": str(self.real.device)}
         write_bytes(
             self.folder / RECORD,
-            pretty_json({"status": status, "plan": self.plan.as_dict(), **self._facts(), "training": told or {}}),
+            pretty_json(
+                {"status": status, "plan": self.plan.as_dict(), **self._facts(), **where, "training": told or {}}
+            ),
         )
 
     def _facts(self) -> dict[str, Any]:
@@ -176,55 +178,6 @@ def train_generator(
     return Training(real.to(device), plan or planned(real), folder, tell).run()
 
 
-def cached_folder(real: RealData, plan: GeneratorPlan, cache: Path) -> Path:
-    """Where the generator of a plan is kept."""
-    return cache / "generators" / f"{real.fingerprint[:20]}-{plan.name}"
-
-
-def find_generator(real: RealData, cache: Path) -> Path | None:
-    """A finished generator of exactly these images in the cache; None if there is none.
-
-    Of several, the way that is the default for their size (pixels or latents) comes first, then the name decides.
-    """
-    first = "latents" if max(real.shape[1:]) > PIXEL_SIDE else "pixels"
-    found = [path for path in sorted((cache / "generators").glob(f"{real.fingerprint[:20]}-*")) if finished(path)]
-    found.sort(key=lambda path: f"-{first}-" not in path.name)
-    return found[0] if found else None
-
-
-def finished(folder: Path) -> bool:
-    """Whether the folder holds a generator whose training came to its end."""
-    return (folder / RECORD).exists() and read_object(folder / RECORD)["status"] == "done"
-
-
-def stored_plan(folder: Path) -> GeneratorPlan | None:
-    """The plan of the training in a folder; None if there is none."""
-    return GeneratorPlan.from_dict(read_object(folder / RECORD)["plan"]) if (folder / RECORD).exists() else None
-
-
-def described(folder: Path) -> dict[str, Any]:
-    """What a stored model is, JSON-able; `training` is None for one that was not trained here.
-
-    Raises:
-        FileNotFoundError: no model lies there.
-    """
-    if not (folder / MODEL).exists():
-        state = ": its training is not finished, continue it with --resume" if (folder / RECORD).exists() else ""
-        raise FileNotFoundError(f"'{folder}' holds no model{state}")
-    model = read_object(folder / MODEL)
-    ours = read_object(folder / RECORD) if (folder / RECORD).exists() else {}
-    facts: dict[str, Any] = model["facts"]
-    return {
-        "folder": str(folder),
-        "network": model["network"],
-        "denoises": f"{'latents' if model['latents'] else 'pixels'} {tuple(model['shape'])}",
-        "classes": ", ".join(model["classes"]),
-        "data": facts.get("data", {}).get("name"),
-        "licence": facts.get("licence"),
-        "training": _short(ours["training"]) if ours.get("training") else None,
-    }
-
-
 def _of_codec(codec: Codec) -> dict[str, Any]:
     """What says which latents a denoiser was trained on; nothing for pixels."""
     return {"autoencoder": weights_digest([codec.vae])} if isinstance(codec, LatentCodec) else {}
@@ -237,11 +190,3 @@ def _lasting(plan: GeneratorPlan) -> dict[str, Any]:
         if told[part] is not None:
             told[part]["fit"] = {n: v for n, v in told[part]["fit"].items() if n not in ("steps", "minutes")}
     return told
-
-
-def _short(told: Mapping[str, Any]) -> dict[str, Any]:
-    """The outcome of the trainings without their curves."""
-    return {
-        what: {name: value for name, value in history.items() if name not in ("losses", "validations")}
-        for what, history in told.items()
-    }

@@ -9,13 +9,14 @@ from typing import Any
 
 from infodistill.data import load_data
 from infodistill.data.cache import cache_dir
-from infodistill.diffusion.generator_plan import planned
-from infodistill.diffusion.generators import find_generator
-from infodistill.diffusion.making import protocol_of
+from infodistill.diffusion.candidates import COUNT
+from infodistill.diffusion.generator_folder import find_generator
+from infodistill.diffusion.making import NETS, protocol_of
 from infodistill.diffusion.precision import lowered
 from infodistill.diffusion.request import SampleRequest
 from infodistill.diffusion.running import TOGETHER, Prepared, prepare
 from infodistill.diffusion.sampling import plain, sample
+from infodistill.diffusion.supplying import to_train
 from infodistill.real import RealData
 
 STEPS = 3
@@ -25,16 +26,23 @@ TRAINS = {
 }
 """What a method trains before it samples."""
 
+CLASSIFIERS = {
+    "p1": "a noise-aware classifier, 2,500 steps, unless it is cached (p1)",
+    "clean": "the teachers of the data's DM recipe, unless they are cached ({})",
+}
+"""What terms look through."""
+
 Say = Callable[[str], None]
 
 
 def rehearsed(request: SampleRequest, *, say: Say = print) -> dict[str, Any]:
     """The facts of a run, JSON-able; seconds are None where the generator has to be trained first.
 
-    The time is that of unguided steps: a guided one costs at most a quarter more, through the denoiser 3 to 4 times.
+    The time is that of unguided steps, those of calibration among them, without the training of any network: a guided
+    step costs at most a quarter more, through the denoiser 3 to 4 times.
     """
     real = load_data(request.data, size=request.size, skip_corrupt=request.skip_corrupt)
-    trains = [TRAINS[request.method]] if request.method in TRAINS else []
+    trains = [*([TRAINS[request.method]] if request.method in TRAINS else []), *_classifiers(request)]
     together = request.together or max(1, TOGETHER // request.ipc)
     facts: dict[str, Any] = {
         "data": {"name": real.name, "images": len(real), "shape": list(real.shape), "classes": real.num_classes},
@@ -48,9 +56,26 @@ def rehearsed(request: SampleRequest, *, say: Say = print) -> dict[str, Any]:
         "seconds": None,
     }
     if request.generator is None and find_generator(real, cache_dir()) is None:
-        plan = planned(real)
-        return {**facts, "trains": [f"a generator of {real.name} ({plan.name}), {_steps(plan)}", *trains]}
+        _, plan, begun = to_train(real, cache_dir())
+        first = f"{'the rest of ' if begun else ''}a generator of {real.name} ({plan.name}), {_steps(plan)}"
+        return {**facts, "trains": [first, *trains, *_calibration(request)]}
+    trains += _calibration(request)
     return {**facts, "trains": trains, **_timed(prepare(request, say=say), real)}
+
+
+def _classifiers(request: SampleRequest) -> list[str]:
+    """What the terms of a request look through; with --calibrate once more for the images that are not held out."""
+    clean = [name for name in (request.prototype, request.contextual) if name in ("p2", "c1-own", "c1-real")]
+    clean += [text.partition("=")[0] for text in request.add]
+    told = [CLASSIFIERS["p1"]] if request.prototype == "p1" else []
+    told += [CLASSIFIERS["clean"].format(", ".join(clean))] if clean else []
+    return [line + (", twice (--calibrate)" if request.calibrate else "") for line in told]
+
+
+def _calibration(request: SampleRequest) -> list[str]:
+    most = min(request.budget, COUNT)
+    told = f"{most * NETS} networks at most, on the sets of {most} settings (--calibrate)"
+    return [told] if request.calibrate else []
 
 
 def _timed(prepared: Prepared, real: RealData) -> dict[str, Any]:
@@ -60,7 +85,8 @@ def _timed(prepared: Prepared, real: RealData) -> dict[str, Any]:
     start = time.perf_counter()
     list(sample(lowered(prepared.model, prepared.policy), short, plain, classes=groups[0]))
     one = (time.perf_counter() - start) / STEPS
-    return {"groups": len(groups), "steps_per_second": 1 / one, "seconds": one * plan.steps * len(groups)}
+    sets = 1 + (min(prepared.request.budget, COUNT) if prepared.request.calibrate else 0)
+    return {"groups": len(groups), "steps_per_second": 1 / one, "seconds": one * plan.steps * len(groups) * sets}
 
 
 def _steps(plan: Any) -> str:

@@ -11,8 +11,9 @@ from torch import nn
 from infodistill.compute import Policy
 from infodistill.diffusion.architecture import weights_digest
 from infodistill.diffusion.autoencoder import LatentCodec
-from infodistill.diffusion.generator_plan import planned
-from infodistill.diffusion.generators import cached_folder, find_generator, train_generator
+from infodistill.diffusion.generator_folder import cached_folder, find_generator, stored_plan
+from infodistill.diffusion.generator_plan import GeneratorPlan, planned
+from infodistill.diffusion.generators import train_generator
 from infodistill.diffusion.model import DiffusionModel
 from infodistill.diffusion.pretrained import open_model
 from infodistill.diffusion.request import SampleRequest
@@ -75,7 +76,15 @@ def _own(real: RealData, policy: Policy, cache: Path, *, tell: Tell | None, say:
     found = find_generator(real, cache)
     if found is not None:
         return found
-    plan = planned(real)
-    folder = cached_folder(real, plan, cache)
-    say(f"no generator of {real.name} is cached: training one ({plan.name}; `infodistill generator train` says how)")
+    folder, plan, begun = to_train(real, cache)
+    how = f"going on with the training of one that was stopped ({folder})" if begun else f"training one ({plan.name})"
+    say(f"no generator of {real.name} is cached: {how}; `infodistill generator train` says how")
     return train_generator(real, folder, plan, device=policy.device, tell=tell)
+
+
+def to_train(real: RealData, cache: Path) -> tuple[Path, GeneratorPlan, bool]:
+    """The generator to train where none is cached: its folder, its plan, and whether that was begun already."""
+    usual = planned(real)
+    folder = cached_folder(real, usual, cache)
+    stored = stored_plan(folder)
+    return folder, stored or usual, stored is not None
