@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from infodistill import jobs, nets
-from infodistill.artefact import seal
+from infodistill.artefact import record_result, seal
 from infodistill.compute import Policy, resolve
 from infodistill.conduct import Say, quiet
 from infodistill.crossing import cross_names, refusals
@@ -116,6 +116,12 @@ def evaluated(
         it.distilled, it.real, it.factories, protocol=it.protocol, seeds=range(seeds), random_subsets=max(5, seeds),
         full=full, policy=it.policy, cache=cache_dir(), progress=tell,
     )  # fmt: skip
+
+
+def evaluate_and_record(folder: Path, net: Sequence[str], **options: Any) -> None:
+    """Evaluate an artefact with these networks, and store what was found with it."""
+    record_result(folder, evaluated(folder, net=net, **options).record())
+    refresh_report(folder)
 
 
 def evaluated_across(folder: Path, *, say: Say = quiet, **options: Any) -> Iterator[Result]:

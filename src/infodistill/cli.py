@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from infodistill.commands.compare import compare
 from infodistill.commands.demo import demo
 from infodistill.commands.distill import distill
 from infodistill.commands.doctor import doctor
@@ -12,6 +13,7 @@ from infodistill.commands.experts import experts
 from infodistill.commands.export import export
 from infodistill.commands.generator import generator
 from infodistill.commands.import_set import import_set
+from infodistill.commands.leaderboard import leaderboard
 from infodistill.commands.measure import measure
 from infodistill.commands.report import report
 from infodistill.commands.reproduce import reproduce
@@ -29,7 +31,22 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-for command in (demo, distill, sample, evaluate, measure, teachers, experts, reproduce, report, doctor):
+for command in (
+    demo,
+    distill,
+    sample,
+    evaluate,
+    measure,
+    teachers,
+    experts,
+    reproduce,
+    report,
+    compare,
+    leaderboard,
+    doctor,
+):
+    app.command()(command)
+for command in (compare, leaderboard):
     app.command()(command)
 app.command("import")(import_set)
 app.command()(export)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from infodistill import nets
-from infodistill.ranking import shared_ranks
+from infodistill.ranking import ranks_of
 from infodistill.result import values_of
 from infodistill.runs import Run
 
@@ -80,4 +80,4 @@ def _ranks(result: Mapping[str, Any], names: Sequence[str], column: str) -> dict
     """Ranks of networks by one column, ties shared; networks whose accuracies were not recorded have none."""
     values = {name: values_of(result, name, column) for name in names}
     known = {name: found for name, found in values.items() if found}
-    return dict(zip(known, shared_ranks(list(known.values())), strict=True))
+    return dict(zip(known, ranks_of(list(known.values())), strict=True))

@@ -77,7 +77,7 @@ def curves_png(curves: Mapping[str, Curve], label: str) -> bytes:
     axes = figure.add_subplot()
     positive = [v for _, values in curves.values() for v in values if math.isfinite(v)]
     for number, (name, (steps, values)) in enumerate(curves.items()):
-        axes.plot(steps, values, color=COLOURS[number % len(COLOURS)], linewidth=1.5, label=_plain(name))
+        axes.plot(steps, values, color=COLOURS[number % len(COLOURS)], linewidth=1.5, label=plain_text(name))
     if positive and min(positive) > 0 and max(positive) > 20 * min(positive):
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
@@ -148,7 +148,7 @@ def bars_png(bars: Sequence[Bar]) -> bytes:
         text = f"{mean:.1f} ± {std:.1f}"
         where = (mean + std, place)
         axes.annotate(text, where, (5, 0), textcoords="offset points", va="center", fontsize=8, color=INK)
-    axes.set_yticks(range(len(bars)), [_plain(bar.label) for bar in bars], fontsize=9)
+    axes.set_yticks(range(len(bars)), [plain_text(bar.label) for bar in bars], fontsize=9)
     axes.invert_yaxis()
     style(axes, "test accuracy, %" + (f" (the axis starts at {start:.0f})" if start else ""), "")
     axes.tick_params(axis="y", colors=INK, length=0)
@@ -156,7 +156,7 @@ def bars_png(bars: Sequence[Bar]) -> bytes:
     return png(figure)
 
 
-def _plain(label: str) -> str:
+def plain_text(label: str) -> str:
     """A label drawn as it is: no formulas between dollar signs, no underscore in front that hides it from a legend."""
     return " " * label.startswith("_") + label.replace("$", r"\$")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import sqrt
 from statistics import fmean, stdev
 
@@ -12,13 +12,21 @@ def mean_error(values: Sequence[float]) -> float | None:
     return stdev(values) / sqrt(len(values)) if len(values) > 1 else None
 
 
-def shared_ranks(scores: Sequence[Sequence[float]], within: float = 2.0) -> list[int]:
-    """Rank of every contender, 1 the best, from its repeated scores (larger is better).
+def shared_ranks(count: int, better: Callable[[int, int], bool]) -> list[int]:
+    """Rank of every contender, 1 the best: 1 + the number of contenders that are surely better, better(other, it).
 
-    A rank is 1 + the number of contenders that are better by more than `within` standard errors of the difference,
-    sqrt(se_a^2 + se_b^2). So contenders share a rank where the scores cannot tell them apart, and a contender may tie
-    with two that do not tie with each other: the rule counts who is surely better, and needs no transitivity. A
-    contender with one score has an unknown error: nobody is told apart from it.
+    So contenders share a rank where nobody can tell them apart, and one may tie with two that do not tie with each
+    other: the rule counts who is surely better and needs no transitivity.
+    """
+    everyone = range(count)
+    return [1 + sum(better(i, j) for i in everyone if i != j) for j in everyone]
+
+
+def ranks_of(scores: Sequence[Sequence[float]], within: float = 2.0) -> list[int]:
+    """Shared ranks from repeated, independent scores (larger is better): better by more than `within` standard errors.
+
+    The error of a difference is sqrt(se_a^2 + se_b^2). A contender with one score has an unknown error: nobody is told
+    apart from it.
 
     Raises:
         ValueError: a contender without scores.
@@ -31,5 +39,4 @@ def shared_ranks(scores: Sequence[Sequence[float]], within: float = 2.0) -> list
         a, b = errors[i], errors[j]
         return a is not None and b is not None and means[i] - means[j] > within * sqrt(a * a + b * b)
 
-    everyone = range(len(scores))
-    return [1 + sum(better(i, j) for i in everyone if i != j) for j in everyone]
+    return shared_ranks(len(scores), better)

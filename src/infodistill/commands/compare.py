@@ -1,0 +1,57 @@
+"""`infodistill compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from infodistill.commands.speaking import one_sentence, say, show
+
+
+@one_sentence
+def compare(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR DIR...", help="Artefact folders, reference first.")],
+    net: Annotated[
+        list[str] | None, typer.Option(help="Networks to compare by.  [default: those all were evaluated with]")
+    ] = None,
+    protocol: Annotated[str | None, typer.Option(help="Of the evaluation.  [default: the one all DIRs carry]")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Networks a set, at least two.")] = 5,
+    data: Annotated[str | None, typer.Option(help="The data, if it is not where it was.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write an HTML page there too.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    precision: Annotated[str, typer.Option(help="float32 or bf16.")] = "float32",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
+) -> None:
+    """Compare distilled sets: paired differences with 95 % intervals, seconds, memory, bytes.
+
+    The first DIR is the reference. Folders of one method with other seeds count as sets of it. Whatever was not
+    evaluated yet is evaluated, under one protocol for all.
+
+    Example: infodistill compare runs/dm runs/dm-cmi --out comparison.html
+    """
+    from functools import partial
+
+    from infodistill.assessing import evaluate_and_record
+    from infodistill.compare_page import write_comparison
+    from infodistill.comparing import compare as compared
+    from infodistill.progress import telling
+
+    with telling() as tell:
+        how = {"data": data, "protocol": protocol, "device": device, "precision": precision, "seeds": seeds}
+        found = compared(
+            folders, nets=net or (), protocol=protocol, seeds=seeds,
+            evaluate=partial(evaluate_and_record, tell=tell, say=say, **how),
+        )  # fmt: skip
+    if out is not None:
+        say(f"page: {write_comparison(found.record, out)}")
+    if as_json:
+        show(found.record)
+        return
+    from rich.console import Console
+
+    for table in found.tables():
+        Console().print(table)
+    for note in found.record["notes"]:
+        print(f"- {note}")

@@ -1,0 +1,208 @@
+"""Methods side by side on one task: what is missing is evaluated, what cannot be compared is said.
+
+The first folder is the reference. All accuracies of a group share data, images per class, protocol settings, precision
+and network seeds; the differences to the reference carry 95 % intervals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from infodistill.contenders import Contender, Entrant, by_task, contenders, entrants
+from infodistill.differences import Scored, gap
+from infodistill.pages import number, points, size
+from infodistill.protocols import EvaluationProtocol
+from infodistill.result import conditions, values_of
+from infodistill.runs import read_run
+
+Evaluate = Callable[[Path, Sequence[str]], None]
+"""evaluate(folder, networks): evaluate under the common protocol and seeds, and record it with the artefact."""
+FEWEST = 2
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The JSON of a comparison; `groups` in it are those that may share a table."""
+
+    record: Mapping[str, Any]
+
+    def tables(self) -> Iterator[Table]:
+        for group in self.record["groups"]:
+            yield _table(group)
+
+
+def compare(
+    folders: Sequence[Path],
+    *,
+    nets: Sequence[str] = (),
+    protocol: str | None = None,
+    seeds: int = 5,
+    evaluate: Evaluate,
+) -> Compared:
+    """Compare artefacts: groups by data and images per class, sets of one method together.
+
+    `nets` empty: those that every set was evaluated with already, or the network of the reference. A set counts as
+    evaluated when it has the first `seeds` networks under the common protocol.
+
+    Raises:
+        FileNotFoundError: a folder holds no artefact.
+        ValueError: fewer than two folders; an artefact is damaged; the artefacts carry different protocols and none was
+            given; fewer than 2 seeds, which have no interval.
+    """
+    if len(folders) < 2:
+        raise ValueError(f"a comparison needs at least two artefact folders, got {len(folders)}")
+    if seeds < FEWEST:
+        raise ValueError(f"a comparison needs at least {FEWEST} networks a set for an interval, got --seeds {seeds}")
+    found, notes = entrants(folders)
+    name = protocol or _common_protocol(found)
+    groups: list[dict[str, Any]] = []
+    for words, members in by_task(contenders(found)):
+        chosen = list(nets) or _networks(members, name, seeds)
+        fresh = [_complete(one, name, chosen, seeds, evaluate) for one in members]
+        _check_conditions(fresh, name)
+        groups.append(_group(words, fresh, name, chosen, seeds))
+    if len(groups) > 1:
+        words = "; ".join(group["task"] for group in groups)
+        notes.append(f"accuracies on different data or images per class are not compared, each has a table: {words}")
+    return Compared({"protocol": name, "seeds": seeds, "groups": groups, "notes": [*notes, *_cautions(groups)]})
+
+
+def _cautions(groups: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """What a reader of the intervals must know."""
+    rows = [(group, row) for group in groups for row in group["contenders"]]
+    gaps = [cell["difference"] for _, row in rows for cell in row["nets"].values() if cell["difference"]]
+    if any(found["over"] == "networks" for found in gaps):
+        yield (
+            "where a method has one set, its interval covers the networks and not the randomness of distilling: "
+            "give sets of several --seed of one method for that"
+        )
+    if any(found["over"] == "sets, unpaired" for found in gaps):
+        yield "sets of other distillation seeds than the reference's are no pairs: those intervals are Welch's"
+    for group in groups:
+        if len(group["contenders"]) == 1:
+            yield f"{group['task']}: one method ({group['reference']}), so there is no difference to show"
+
+
+def _common_protocol(found: Sequence[Entrant]) -> str:
+    """The protocol all artefacts carry."""
+    carried: dict[str, list[str]] = {}
+    for one in found:
+        stored = one.meta.get("protocol", "dsa")
+        name = stored if isinstance(stored, str) else EvaluationProtocol.from_dict(stored).name
+        carried.setdefault(name, []).append(one.folder.name)
+    if len(carried) > 1:
+        told = ", ".join(f"'{name}' ({', '.join(folders)})" for name, folders in carried.items())
+        raise ValueError(f"the artefacts carry different protocols, {told}: choose one with --protocol")
+    return next(iter(carried))
+
+
+def _networks(members: Sequence[Contender], protocol: str, seeds: int) -> list[str]:
+    """Networks every set of a group was evaluated with; the reference's own if there is none."""
+    everyone = [one for contender in members for one in contender.entrants]
+    known = [list((one.run.results or {}).get(protocol, {}).get("nets", {})) for one in everyone]
+    shared = [net for net in known[0] if all(_done(one, protocol, net, seeds) for one in everyone)]
+    return shared or [str(everyone[0].meta.get("net", "convnet3"))]
+
+
+def _done(one: Entrant, protocol: str, net: str, seeds: int) -> bool:
+    scored = one.scored(protocol, net)
+    return scored is not None and set(range(seeds)) <= set(scored.networks)
+
+
+def _complete(one: Contender, protocol: str, nets: Sequence[str], seeds: int, evaluate: Evaluate) -> Contender:
+    """The contender with every set evaluated."""
+    fresh: list[Entrant] = []
+    for entrant in one.entrants:
+        missing = [net for net in nets if not _done(entrant, protocol, net, seeds)]
+        if missing:
+            evaluate(entrant.folder, missing)
+            entrant = replace(entrant, run=read_run(entrant.folder))
+        fresh.append(entrant)
+    return replace(one, entrants=tuple(fresh))
+
+
+def _check_conditions(members: Sequence[Contender], protocol: str) -> None:
+    """Refuse evaluations that a name alone calls the same."""
+    everyone = [one for contender in members for one in contender.entrants]
+    records = [(one.folder.name, conditions((one.run.results or {})[protocol])) for one in everyone]
+    if other := [name for name, how in records if how != records[0][1]]:
+        raise ValueError(
+            f"'{other[0]}' was evaluated under other settings of protocol '{protocol}', other test data or another "
+            f"precision than '{records[0][0]}': run `infodistill evaluate DIR --protocol {protocol}` again for both"
+        )
+
+
+def _group(task: str, members: Sequence[Contender], protocol: str, nets: Sequence[str], seeds: int) -> dict[str, Any]:
+    first = members[0]
+    rows = [
+        {
+            "label": one.label,
+            "folders": [str(entrant.folder) for entrant in one.entrants],
+            "sets": len(one.entrants),
+            **one.costs(protocol),
+            "nets": {net: _cell(one, None if one is first else first, protocol, net, seeds) for net in nets},
+        }
+        for one in members
+    ]
+    return {"task": task, "protocol": protocol, "reference": first.label, "nets": list(nets), "contenders": rows}
+
+
+def _cell(one: Contender, reference: Contender | None, protocol: str, net: str, seeds: int) -> dict[str, Any]:
+    """Accuracy, random baseline and the difference to the reference, of the first `seeds` networks."""
+    ours = _first(one, protocol, net, seeds)
+    values = [value for scored in ours for value in scored.networks.values()]
+    random = values_of((one.entrants[0].run.results or {})[protocol], net, "random")
+    difference = None if reference is None else gap(ours, _first(reference, protocol, net, seeds)).as_dict()
+    return {"distilled": _score(values), "random": _score(random), "difference": difference}
+
+
+def _first(one: Contender, protocol: str, net: str, seeds: int) -> list[Scored]:
+    return [replace(s, networks={k: s.networks[k] for k in range(seeds)}) for s in one.scored(protocol, net)]
+
+
+def _score(values: Sequence[float]) -> dict[str, Any] | None:
+    if not values:
+        return None
+    return {"mean": fmean(values), "std": stdev(values) if len(values) > 1 else 0.0, "n": len(values)}
+
+
+def _table(group: Mapping[str, Any]) -> Table:
+    table = Table(title=f"{group['task']}, protocol {group['protocol']}, accuracy in %")
+    for heading in ("method", "sets"):
+        table.add_column(heading)
+    for net in group["nets"]:
+        table.add_column(net, justify="right")
+        table.add_column(f"minus {escape(group['reference'])}", justify="right")
+    for heading in ("distil, s", "peak", "images", "labels", "evaluate, s"):
+        table.add_column(heading, justify="right")
+    for row in group["contenders"]:
+        cells = [text for net in group["nets"] for text in cell_words(row["nets"][net])]
+        costs = [size(row[name]) for name in ("peak_memory_bytes", "images_bytes", "labels_bytes")]
+        table.add_row(
+            escape(row["label"]),
+            str(row["sets"]),
+            *cells,
+            number(row["seconds"]),
+            *costs,
+            number(row["evaluation_seconds"]),
+        )
+    return table
+
+
+def cell_words(cell: Mapping[str, Any]) -> tuple[str, str]:
+    """(accuracy, difference with its interval) as people read them."""
+    score, gap_found = cell["distilled"], cell["difference"]
+    accuracy = f"{100 * score['mean']:.1f} ± {100 * score['std']:.1f}"
+    if gap_found is None:
+        return accuracy, "reference"
+    if gap_found["low"] is None:
+        return accuracy, points(gap_found["mean"])
+    interval = f"[{points(gap_found['low'])}, {points(gap_found['high'])}]"
+    return accuracy, f"{points(gap_found['mean'])} {interval}"

@@ -1,0 +1,139 @@
+"""Folders of artefacts as contenders: the sets of one method together, and who may stand beside whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from infodistill.differences import Scored
+from infodistill.manifest import TENSORS, recorded
+from infodistill.peak import peak_of
+from infodistill.result import seeds_of, values_of
+from infodistill.runs import Run, read_run
+from infodistill.serialise import canonical_json
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """One artefact in its folder."""
+
+    folder: Path
+    run: Run
+
+    @property
+    def meta(self) -> Mapping[str, Any]:
+        return self.run.distilled.meta
+
+    @property
+    def task(self) -> tuple[str, int]:
+        """What must agree before accuracies may be compared: the data, by fingerprint, and images per class."""
+        return str(self.meta.get("fingerprint", self.meta.get("data"))), self.run.distilled.stored_ipc
+
+    @property
+    def task_words(self) -> str:
+        ipc = self.task[1]
+        return f"{self.meta.get('data', 'unnamed data')}, {ipc} image{'s' if ipc != 1 else ''} per class"
+
+    @property
+    def recipe(self) -> str:
+        """Everything the set was made by except the seed and what was measured on the way: one text per method."""
+        meta = self.meta
+        terms = {
+            name: {key: value for key, value in dict(told).items() if key != "last_weight"}
+            for name, told in dict(meta.get("terms", {})).items()
+        }
+        asked = [dict(meta.get(name, {})) for name in ("guidance", "generator")]
+        parts = [meta.get(name) for name in ("label", "method", "net", "steps", "recipe", "sampling", "added")]
+        return canonical_json([*parts, terms, asked[0].get("terms"), asked[1].get("from"), list(self.task)])
+
+    def scored(self, protocol: str, net: str) -> Scored | None:
+        """Its accuracies by network seed; None where it was not evaluated so."""
+        record = (self.run.results or {}).get(protocol, {})
+        values, seeds = values_of(record, net, "distilled"), seeds_of(record, net)
+        if not values or len(values) != len(seeds):
+            return None
+        return Scored(self.meta.get("seed"), dict(zip(seeds, values, strict=True)))
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A method on one task: the sets it made from several seeds."""
+
+    label: str
+    entrants: tuple[Entrant, ...]
+
+    @property
+    def method(self) -> str:
+        """Its label before it was made distinct: the name that other sizes of the method share."""
+        return _label(self.entrants[0])
+
+    def scored(self, protocol: str, net: str) -> list[Scored]:
+        found = (one.scored(protocol, net) for one in self.entrants)
+        return [scored for scored in found if scored is not None]
+
+    def costs(self, protocol: str) -> dict[str, float | int | None]:
+        """Means over its sets: seconds of distilling and evaluating, bytes; the largest peak of memory."""
+        sets = [one.run.distilled for one in self.entrants]
+        records = [(one.run.results or {}).get(protocol, {}) for one in self.entrants]
+        peaks = [peak for one in self.entrants if (peak := peak_of(one.meta)) is not None]
+        return {
+            "seconds": _mean([one.meta.get("seconds") for one in self.entrants]),
+            "peak_memory_bytes": max(peaks, default=None),
+            "images_bytes": round(fmean(one.images_bytes for one in sets)),
+            "labels_bytes": round(fmean(one.labels_bytes + one.scalars_bytes for one in sets)),
+            "evaluation_seconds": _mean([record.get("seconds") for record in records]),
+        }
+
+
+def entrants(folders: Sequence[Path]) -> tuple[list[Entrant], list[str]]:
+    """The artefacts of some folders, and sentences on folders that hold the same tensors, which count once.
+
+    Raises:
+        FileNotFoundError: a folder holds no artefact.
+        ValueError: an artefact is damaged.
+    """
+    found: dict[str, Entrant] = {}
+    notes: list[str] = []
+    for folder in folders:
+        entrant, digest = Entrant(folder, read_run(folder)), str(recorded(folder, TENSORS))
+        if digest in found:
+            notes.append(f"{folder} holds the very images of {found[digest].folder} and counts once")
+        found.setdefault(digest, entrant)
+    return list(found.values()), notes
+
+
+def contenders(found: Sequence[Entrant]) -> list[Contender]:
+    """Sets of one recipe together, in order of appearance; labels are made distinct within a task."""
+    by_recipe: dict[str, list[Entrant]] = {}
+    for one in found:
+        by_recipe.setdefault(one.recipe, []).append(one)
+    plain = [Contender(_label(members[0]), tuple(members)) for members in by_recipe.values()]
+    seen = [(one.label, one.entrants[0].task) for one in plain]
+    return [
+        one if seen.count(key) == 1 else replace(one, label=f"{one.label} ({one.entrants[0].folder.name})")
+        for one, key in zip(plain, seen, strict=True)
+    ]
+
+
+def by_task(found: Sequence[Contender]) -> Iterator[tuple[str, list[Contender]]]:
+    """(data and size in words, the contenders on it), the task of the first contender first."""
+    tasks: dict[tuple[str, int], list[Contender]] = {}
+    for one in found:
+        tasks.setdefault(one.entrants[0].task, []).append(one)
+    for members in tasks.values():
+        yield members[0].entrants[0].task_words, members
+
+
+def _label(entrant: Entrant) -> str:
+    """The label it was given, or its method and the terms added to it."""
+    meta = entrant.meta
+    method = str(meta.get("method") or entrant.folder.resolve().name)
+    return str(meta.get("label") or "+".join([method, *dict(meta.get("terms", {}))]))
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return round(fmean(known), 3) if known else None

@@ -1,0 +1,188 @@
+"""A folder of artefacts as ranked tables and curves. Nothing is trained: what was not evaluated is listed as such.
+
+Artefacts are ranked within what may be compared: the same data, images per class, network and protocol with all its
+settings. Sets of one method (other seeds) are one contender. A rank is 1 + the number of methods that are surely
+better, which takes more than two standard errors of the paired difference and a 95 % t-interval above 0; so methods
+that the networks and sets at hand cannot tell apart share a rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from infodistill.contenders import Contender, Entrant, contenders, entrants
+from infodistill.differences import Scored, gap, t_half_width
+from infodistill.drawn import RANDOM
+from infodistill.manifest import MANIFEST
+from infodistill.ranking import mean_error, shared_ranks
+from infodistill.result import conditions, values_of
+
+Row = dict[str, Any]
+Key = tuple[tuple[str, int], str, str, str]
+"""(task, protocol, network, conditions)."""
+
+
+def leaderboard(folder: Path) -> dict[str, Any]:
+    """Boards, curves and what was left out, as JSON.
+
+    Raises:
+        FileNotFoundError: no such folder, or no artefact below it.
+    """
+    found, notes = _read(folder)
+    evaluated = [one for one in found if one.run.results]
+    unevaluated = [str(one.folder) for one in found if not one.run.results]
+    members = contenders(evaluated)
+    return {
+        "folder": str(folder),
+        "artefacts": len(found),
+        "boards": [_board(key, rows) for key, rows in _grouped(members).items()],
+        "curves": list(_curves(members)),
+        "unevaluated": unevaluated,
+        "notes": notes,
+    }
+
+
+def _read(folder: Path) -> tuple[list[Entrant], list[str]]:
+    """Every artefact below a folder; one that cannot be read is a note, not the end."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder '{folder}'")
+    places = sorted(path.parent for path in folder.rglob(MANIFEST) if path.is_file())
+    if not places:
+        raise FileNotFoundError(f"'{folder}' and the folders below it hold no artefact ({MANIFEST})")
+    good: list[Path] = []
+    notes: list[str] = []
+    for place in places:
+        try:
+            entrants([place])
+            good.append(place)
+        except (ValueError, OSError) as error:
+            notes.append(f"left out: {error}")
+    found, twice = entrants(good)
+    return found, [*notes, *twice]
+
+
+def _grouped(members: Sequence[Contender]) -> dict[Key, list[Contender]]:
+    """Contenders by what may be compared, those with one set evaluated so at least."""
+    groups: dict[Key, list[Contender]] = {}
+    for one in members:
+        for key, sets in _evaluations(one).items():
+            groups.setdefault(key, []).append(Contender(one.label, tuple(sets)))
+    return dict(sorted(groups.items(), key=lambda item: (item[0][0], item[0][1], item[0][2])))
+
+
+def _evaluations(one: Contender) -> dict[Key, list[Entrant]]:
+    found: dict[Key, list[Entrant]] = {}
+    for entrant in one.entrants:
+        for protocol, record in (entrant.run.results or {}).items():
+            for net in record["nets"]:
+                if entrant.scored(protocol, net) is not None:
+                    key = (entrant.task, protocol, net, conditions(record))
+                    found.setdefault(key, []).append(entrant)
+    return found
+
+
+def _board(key: Key, members: Sequence[Contender]) -> Row:
+    _, protocol, net, _ = key
+    scores = [one.scored(protocol, net) for one in members]
+    ranks = shared_ranks(len(members), lambda i, j: _surely_better(scores[i], scores[j]))
+    rows = [_row(rank, one, key) for rank, one in zip(ranks, members, strict=True)]
+    rows.sort(key=lambda row: (row["rank"], -row["mean"]))
+    return {"task": members[0].entrants[0].task_words, "protocol": protocol, "net": net, "rows": rows}
+
+
+def _surely_better(ours: Sequence[Scored], theirs: Sequence[Scored]) -> bool:
+    try:
+        return gap(ours, theirs).sure
+    except ValueError:  # no network seed in common: nothing is told apart
+        return False
+
+
+def _row(rank: int, one: Contender, key: Key) -> Row:
+    _, protocol, net, _ = key
+    scored = one.scored(protocol, net)
+    values = [value for found in scored for value in found.networks.values()]
+    random = values_of((one.entrants[0].run.results or {})[protocol], net, "random")
+    over, units = ("sets", [found.mean for found in scored]) if len(scored) > 1 else ("networks", values)
+    error = mean_error(units)
+    return {
+        "rank": rank,
+        "label": one.label,
+        "folders": [str(entrant.folder) for entrant in one.entrants],
+        "sets": len(scored),
+        "mean": fmean(values),
+        "std": stdev(values) if len(values) > 1 else 0.0,
+        "n": len(values),
+        "error": error,
+        "half_interval": None if error is None else t_half_width(error, len(units) - 1),
+        "over": over,
+        "random": fmean(random) if random else None,
+        "gain": fmean(values) - fmean(random) if random else None,
+        **one.costs(protocol),
+    }
+
+
+def _curves(members: Sequence[Contender]) -> Iterator[Row]:
+    """Per data, protocol and network: a line a method through its sizes, against bytes and against seconds."""
+    places: dict[tuple[str, str, str], list[tuple[Contender, Key]]] = {}
+    for key, group in _grouped(members).items():
+        places.setdefault((key[0][0], key[1], key[2]), []).extend((one, key) for one in group)
+    for (_, protocol, net), found in places.items():
+        lines: dict[str, Row] = {}
+        for one, key in found:
+            lines.setdefault(one.method, {"bytes": [], "seconds": []})
+            point = _point(_row(0, one, key))
+            lines[one.method]["bytes"].append({**point, "cost": point["bytes"]})
+            if point["seconds"]:
+                lines[one.method]["seconds"].append({**point, "cost": point["seconds"]})
+        random = _random_line(found)
+        lines |= {RANDOM: {"bytes": random, "seconds": []}} if random else {}
+        data = found[0][0].entrants[0].meta.get("data", "unnamed data")
+        yield {"title": f"{data}, {net}, protocol {protocol}", "lines": lines}
+
+
+def _point(row: Row) -> Row:
+    total = row["images_bytes"] + row["labels_bytes"]
+    return {"bytes": total, "seconds": row["seconds"], "mean": row["mean"], "error": row["error"] or 0.0}
+
+
+def _random_line(found: Sequence[tuple[Contender, Key]]) -> list[Row]:
+    """Random real images at every size, as float32 values with one hard label each."""
+    points: dict[int, Row] = {}
+    for one, (task, protocol, net, _) in found:
+        entrant = one.entrants[0]
+        values = values_of((entrant.run.results or {})[protocol], net, "random")
+        d = entrant.run.distilled
+        total = task[1] * d.num_classes * (d.images[0].numel() * d.images.element_size() + 8)
+        if values:
+            points[total] = {"cost": total, "mean": fmean(values), "error": mean_error(values) or 0.0}
+    return list(points.values())
+
+
+def markdown(record: Mapping[str, Any]) -> str:
+    """The boards as Markdown tables."""
+    parts = ["# Leaderboard\n", f"{record['artefacts']} artefacts. Methods that cannot be told apart share a rank.\n"]
+    for board in record["boards"]:
+        parts.append(f"## {_cell(board['task'])}, {_cell(board['net'])}, protocol {_cell(board['protocol'])}\n")
+        parts.append("| rank | method | sets | accuracy, % | 95 % | random, % | images + labels, bytes | seconds |")
+        parts.append("|---:|---|---:|---:|---:|---:|---:|---:|")
+        parts += [_markdown_row(row) for row in board["rows"]]
+        parts.append("")
+    return "\n".join(parts) + "\n"
+
+
+def _markdown_row(row: Row) -> str:
+    half = "–" if row["half_interval"] is None else f"± {100 * row['half_interval']:.1f} over {row['over']}"
+    random = "–" if row["random"] is None else f"{100 * row['random']:.1f}"
+    seconds = "–" if row["seconds"] is None else f"{row['seconds']:.0f}"
+    size = f"{row['images_bytes']:,} + {row['labels_bytes']:,}"
+    accuracy = f"{100 * row['mean']:.1f}"
+    cells = (str(row["rank"]), _cell(row["label"]), str(row["sets"]), accuracy, half, random, size, seconds)
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(text: str) -> str:
+    """A name that cannot break a table or become markup."""
+    return "".join(f"&#{ord(letter)};" if letter in "|<>[]`\\*" else letter for letter in " ".join(text.split()))
