@@ -67,7 +67,11 @@ def test_measure_gives_bounds_with_notes_and_stores_them(made: Path) -> None:
     assert infodistill.artefact.measure_of(made) == facts
     assert facts["held_out"] == "500 test images" and 0 < facts["p3"]["mean"] < 2.31
     assert {"p3", "c1", "c2", "c5", "c7"} == {name for name in NOTES if facts[name]["bound"] == "lower"} - {"c5_vendi"}
+    profile = facts["profile"]
+    assert profile["set_bytes"] == 20 * (64 * 4 + 8) and profile["usable_network"]["random"]["n"] == 3
+    assert facts["networks"] == 2 and "What the set says about the data" in (made / "report.html").read_text()
     text = call("measure", made)
+    assert "at least" in text and "wrong labels" in text
     assert "nats" in text and "bounds of sampling" in text and "NOT a bound" in text
 
 

@@ -139,7 +139,7 @@ FIXED: Mapping[str, Quantity] = {
         IMAGES,
         "How many different images a class has, as a logarithm: 0 if all are alike, log(images per class) if none "
         "resembles another (Kolchinsky-Tracey, averaged pixels). A bound on the entropy H(X|Y) of the law that picks "
-        "one of these images; real images are not read. More is not better by itself: noise is diverse. Shuffled "
+        "one of these images; real images are not read. More is not better by itself: noise is diverse. Wrong "
         "labels read high here, since a mixed class is diverse.",
         log_per_class,
     ),
@@ -159,7 +159,7 @@ FIXED: Mapping[str, Quantity] = {
         IMAGES,
         "How much the images of a class differ in teacher features (CMI, Zhong et al. 2025): 0 when a network sees "
         "them all alike. Methods that minimise it make sets easy to learn from; whether less is better is theirs to "
-        "show. Compare only at equal images per class and with the same teachers. Shuffled labels read high.",
+        "show. Compare only at equal images per class and with the same teachers. Wrong labels read high.",
         log_per_class,
     ),
     "per_byte": Quantity(

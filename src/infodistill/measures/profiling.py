@@ -30,7 +30,7 @@ class Effort:
 
     subsets: int = 3
     shuffles: int = 2
-    resamples: int = 60
+    resamples: int = 100
 
     def __post_init__(self) -> None:
         if min(self.subsets, self.shuffles, self.resamples) < 0:

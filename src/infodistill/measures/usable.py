@@ -39,8 +39,8 @@ Family = Callable[[Batch, int], Decoder]
 EIGHT = Pooled()
 """At most 8 x 8 pixels."""
 
-TEMPERATURES = (*(10 ** (step / 10) for step in range(-10, 21)), math.inf)
-"""Tried on training images: 0.1 to 100, and that at which nothing is claimed, so a useless set reads about 0."""
+TEMPERATURES = (*(10 ** (step / 20) for step in range(-40, 41)), math.inf)
+"""Tried on training images: 0.01 to 100, and that at which nothing is claimed, so a useless set reads about 0."""
 
 
 def temperature(logits: Float[Tensor, "r c"], y: Int[Tensor, " r"]) -> float:
