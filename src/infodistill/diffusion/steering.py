@@ -24,6 +24,7 @@ from infodistill.diffusion.influence import SURROGATE, influence_of, surrogate_s
 from infodistill.diffusion.making import Making, Steered, default_net
 from infodistill.diffusion.mgd3 import mgd3
 from infodistill.diffusion.minimax import Minimax, minimax
+from infodistill.diffusion.plain_values import check_values, whole
 from infodistill.diffusion.sampling import plain
 from infodistill.diffusion.supply import supplied
 
@@ -75,6 +76,7 @@ def drawn_to_modes(making: Making) -> Steered:
 def fine_tuned(making: Making) -> Steered:
     """`minimax`: a copy of the model, trained on; then plain sampling."""
     told: dict[str, Any] = {"seed": making.request.seed, **making.given(*(entry.name for entry in fields(Minimax)))}
+    check_values(Minimax, told, "--set ")
     how = Minimax(**told)
     saving = Saving(making.folder / "minimax.checkpoint", {"data": making.real.fingerprint})
     supply = supplied(making.real, making.model.codec)
@@ -92,6 +94,7 @@ def influenced(making: Making) -> Steered:
         set_["k"] = request.scale
     if "window" in set_:
         set_["window"] = tuple(set_["window"])
+    check_values(IGD, set_, "--set ")
     how = IGD(**set_, steps=request.steps)
     trained: dict[str, Any] = {"seed": request.seed, "policy": making.policy}
     store = surrogate_store(making.real, nets.by_name(name), making.cache, fit=fit, **trained, progress=making.tell)
@@ -128,6 +131,7 @@ def igds_settings(making: Making) -> IGDS:
     """
     request = making.request
     told = making.given("bandwidth", "side", "rule", "route", "window", "clip", "per_class")
+    _check_sizes(told)
     how = IGDS(
         prototype=_known("prototype", request.prototype or "p3", PROTOTYPES),
         contextual=_known("contextual", request.contextual or "c2", CONTEXTUALS),
@@ -146,6 +150,15 @@ def igds_settings(making: Making) -> IGDS:
     if request.prototype == "p1":
         plainly_set["noisy_classifier"] = making.noisy_classifier()
     return replace(how, **plainly_set)
+
+
+def _check_sizes(told: Mapping[str, Any]) -> None:
+    for name in ("side", "per_class"):
+        if name in told and not whole(told[name], 1):
+            raise ValueError(f"--set {name} wants a whole number of at least 1, got {told[name]!r}")
+    for name in ("clip", "bandwidth"):
+        if name in told and not (type(told[name]) in (int, float) and told[name] > 0):
+            raise ValueError(f"--set {name} wants a positive number, got {told[name]!r}")
 
 
 def _known(what: str, name: str, table: Mapping[str, Any]) -> Any:
