@@ -31,20 +31,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-for command in (
-    demo,
-    distill,
-    sample,
-    evaluate,
-    measure,
-    teachers,
-    experts,
-    reproduce,
-    report,
-    compare,
-    leaderboard,
-    doctor,
-):
+for command in (demo, distill, sample, evaluate, measure, teachers, experts, reproduce, report, doctor):
     app.command()(command)
 for command in (compare, leaderboard):
     app.command()(command)

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from infodistill.contenders import Contender, Entrant, by_task, contenders, entrants
 from infodistill.differences import Scored, gap
-from infodistill.pages import number, points, size
+from infodistill.pages import number, percent, points, size
 from infodistill.protocols import EvaluationProtocol
 from infodistill.result import conditions, values_of
 from infodistill.runs import read_run
@@ -35,7 +35,8 @@ class Compared:
 
     def tables(self) -> Iterator[Table]:
         for group in self.record["groups"]:
-            yield _table(group)
+            yield _accuracies(group)
+            yield _costs(group)
 
 
 def compare(
@@ -173,36 +174,34 @@ def _score(values: Sequence[float]) -> dict[str, Any] | None:
     return {"mean": fmean(values), "std": stdev(values) if len(values) > 1 else 0.0, "n": len(values)}
 
 
-def _table(group: Mapping[str, Any]) -> Table:
-    table = Table(title=f"{group['task']}, protocol {group['protocol']}, accuracy in %")
-    for heading in ("method", "sets"):
-        table.add_column(heading)
-    for net in group["nets"]:
-        table.add_column(net, justify="right")
-        table.add_column(f"minus {escape(group['reference'])}", justify="right")
-    for heading in ("distil, s", "peak", "images", "labels", "evaluate, s"):
-        table.add_column(heading, justify="right")
+def _accuracies(group: Mapping[str, Any]) -> Table:
+    table = Table(
+        title=escape(f"{group['task']}, protocol {group['protocol']}"),
+        caption="accuracy in %, ± one standard deviation; difference in points, with its 95 % interval",
+    )
+    for heading in ("method", "network", "sets", "accuracy", "random", f"minus {escape(group['reference'])}"):
+        table.add_column(heading, justify="left" if heading in ("method", "network") else "right")
     for row in group["contenders"]:
-        cells = [text for net in group["nets"] for text in cell_words(row["nets"][net])]
-        costs = [size(row[name]) for name in ("peak_memory_bytes", "images_bytes", "labels_bytes")]
-        table.add_row(
-            escape(row["label"]),
-            str(row["sets"]),
-            *cells,
-            number(row["seconds"]),
-            *costs,
-            number(row["evaluation_seconds"]),
-        )
+        for net, cell in row["nets"].items():
+            name = escape(row["label"]), escape(net), str(row["sets"])
+            table.add_row(*name, percent(cell["distilled"]), percent(cell["random"]), gap_words(cell["difference"]))
     return table
 
 
-def cell_words(cell: Mapping[str, Any]) -> tuple[str, str]:
-    """(accuracy, difference with its interval) as people read them."""
-    score, gap_found = cell["distilled"], cell["difference"]
-    accuracy = f"{100 * score['mean']:.1f} ± {100 * score['std']:.1f}"
-    if gap_found is None:
-        return accuracy, "reference"
-    if gap_found["low"] is None:
-        return accuracy, points(gap_found["mean"])
-    interval = f"[{points(gap_found['low'])}, {points(gap_found['high'])}]"
-    return accuracy, f"{points(gap_found['mean'])} {interval}"
+def _costs(group: Mapping[str, Any]) -> Table:
+    table = Table(title=escape(f"{group['task']}, cost of a set"))
+    for heading in ("method", "distilling, s", "peak memory", "images", "labels", "evaluating, s"):
+        table.add_column(heading, justify="left" if heading == "method" else "right")
+    for row in group["contenders"]:
+        bytes_ = [size(row[name]) for name in ("peak_memory_bytes", "images_bytes", "labels_bytes")]
+        table.add_row(escape(row["label"]), number(row["seconds"]), *bytes_, number(row["evaluation_seconds"]))
+    return table
+
+
+def gap_words(found: Mapping[str, Any] | None) -> str:
+    """A difference with its interval as people read it."""
+    if found is None:
+        return "reference"
+    if found["low"] is None:
+        return points(found["mean"])
+    return f"{points(found['mean'])} \\[{points(found['low'])}, {points(found['high'])}]"
