@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from infodistill.files import write_atomically
 
 MARKERS = {1: "o", 5: "^", 10: "s", 40: "D"}
-ACROSS = 4
+ACROSS = 5
 
 
 def family(method: str) -> str:
@@ -37,7 +37,7 @@ def draw(rows: Sequence[Mapping[str, Any]], found: Mapping[str, Any], path: Path
     """
     names = sorted({name for row in rows for name in row["profile"]}, key=lambda n: -_strength(found[n]))
     down = -(-(len(names) + 1) // ACROSS)
-    figure = Figure(figsize=(4.2 * ACROSS, 3.3 * down), layout="constrained")
+    figure = Figure(figsize=(3.6 * ACROSS, 3.0 * down), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title)
     palette = colours(rows)
