@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from fanning import always_killed, failing, killed_once, spread
+from infodistill.evaluation import evaluate
+from infodistill.nets.convnet import convnet
 from infodistill.scale.asked import asked_workers, fan_of
 from infodistill.scale.fanout import one_by_one
 from infodistill.scale.ray_workers import RayWorkers
+from scoring import PROTOCOL
+from toys import Affine, artefact, real_data, soft_artefact
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +95,32 @@ def test_an_error_of_a_job_comes_in_its_place_as_it_was_raised(two: RayWorkers) 
     assert [next(results), next(results)] == [0, 1]
     with pytest.raises(ValueError, match=r"^job 2 cannot be done$"):
         next(results)
+
+
+def test_an_evaluation_by_two_workers_is_that_of_one_process(two: RayWorkers, tmp_path: Path) -> None:
+    """Every column, several sets and networks, and what is left in the cache."""
+    nets = {"small": convnet(depth=1, width=4), "affine": Affine}
+    sets, real = [soft_artefact(), replace(soft_artefact(), scalars={})], real_data()
+    told = list[tuple[str, int, int]]()
+    how: dict[str, Any] = {"protocol": PROTOCOL, "seeds": (0, 1), "random_subsets": 3, "full": True}
+    alone = evaluate(sets, real, nets, **how, cache=tmp_path / "alone", workers=one_by_one)
+    plain = evaluate(sets, real, nets, **how)
+    both = evaluate(sets, real, nets, **how, cache=tmp_path / "both", workers=two, progress=lambda *a: told.append(a))
+    assert both.record()["values"] == alone.record()["values"] == plain.record()["values"]
+    left = [{path.name: path.read_text() for path in (tmp_path / name).iterdir()} for name in ("alone", "both")]
+    assert left[0] == left[1]
+    count = 2 * (3 + 4 + 4 + 2)  # the subset of the same bytes is the random one here, and trained once
+    assert told == [("networks", done, count) for done in range(1, count + 1)]
+
+
+def test_workers_train_only_what_the_cache_lacks(tmp_path: Path) -> None:
+    asked = list[Any]()
+
+    def counting(work: Any, shared: Any, jobs: Any, done: Any) -> Any:
+        asked.append([job.what for job in jobs])
+        return one_by_one(work, shared, jobs, done)
+
+    how: dict[str, Any] = {"protocol": PROTOCOL, "seeds": (0, 1), "cache": tmp_path, "workers": counting}
+    first, second = (evaluate(artefact(), real_data(), {"affine": Affine}, random_subsets=n, **how) for n in (2, 4))
+    assert asked == [["random"] * 2 + ["distilled"] * 2, ["random"] * 2 + ["distilled"] * 2]
+    assert second.nets["affine"]["random"].values[:2] == first.nets["affine"]["random"].values

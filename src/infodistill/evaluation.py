@@ -12,15 +12,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from infodistill.compute import Policy, View
 from infodistill.distilled import ALL_ROWS, Distilled
 from infodistill.evaluation_job import Job, Progress, prepared, protocol_of, under
+from infodistill.evaluation_trials import DISTILLED, FULL, HARD, RANDOM, Ask, Bench, Trial, answered, planned
 from infodistill.protocols import EvaluationProtocol, phases
 from infodistill.real import RealData
 from infodistill.references import References, random_ipc, same_bytes_ipc
 from infodistill.result import Result, Score
+from infodistill.scale.fanout import Workers
 from infodistill.seeding import key, stream
 from infodistill.training import Fit, accuracy, fit
 from infodistill.types import Batch, NetFactory, Rows, ValueSpace
@@ -40,6 +43,7 @@ def evaluate(
     policy: Policy | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
+    workers: Workers | None = None,
 ) -> Result:
     """Train fresh networks on a distilled set, and on its references, and test them on `real.test`.
 
@@ -57,7 +61,8 @@ def evaluate(
         full: train `len(seeds)` networks on all real data where they are not cached.
         policy: device, precision, chunks.
         cache: folder of reference columns: computed once per data x network x ipc x protocol x precision.
-        progress: told after every epoch.
+        progress: told after every epoch, with workers after every network.
+        workers: who trains the networks, see `scale.fanout`; None is this process with all its threads.
 
     Raises:
         ValueError: the data does not fit the set, has no test part, or a class is smaller than `ipc`; or the labels of
@@ -68,10 +73,13 @@ def evaluate(
     job = prepared(sets, real, protocol or protocol_of(sets[0], real) if sets else None, seeds, policy)
     job = replace(job, references=References(cache), progress=progress)
     start = time.perf_counter()
-    columns = {
-        name: _columns(replace(job, net=name, factory=factory), sets, random_subsets, full)
-        for name, factory in nets.items()
-    }
+    bench = Bench(job, nets, sets)
+
+    def made(references: References, ask: Ask) -> dict[str, dict[str, Score]]:
+        jobs = (replace(job, net=name, factory=factory, references=references) for name, factory in nets.items())
+        return {one.net: _columns(one, sets, random_subsets, full, ask=ask) for one in jobs}
+
+    columns = made(job.references, partial(tried, bench) if workers is None else _asking(bench, made, workers))
     return Result(
         protocol=job.protocol,
         ipc=sets[0].stored_ipc,
@@ -112,7 +120,7 @@ def scored(
 ) -> Score:
     """The `distilled` column of `evaluate` and nothing else: for a comparison of two forms of one set."""
     job, distilled = _alone(distilled, real, factory, protocol, tuple(seeds), policy=policy, progress=progress)
-    return _distilled(job, [distilled], "distilled")
+    return _distilled(job, 1, DISTILLED, partial(tried, Bench(job, {job.net: factory}, [distilled])))
 
 
 def full_known(
@@ -145,47 +153,68 @@ def _alone(
     return replace(job, factory=factory, progress=progress, net="training"), distilled
 
 
-def _columns(job: Job, sets: Sequence[Distilled], random_subsets: int, full: bool) -> dict[str, Score]:
+def _asking(bench: Bench, made: Callable[[References, Ask], object], workers: Workers) -> Ask:
+    """Have all networks trained by workers, told network by network."""
+    trials, job = planned(made, bench.job.references), bench.job
+    shared = replace(bench, job=replace(job, references=References(), progress=None))
+
+    def told(done: int) -> None:
+        if job.progress is not None:
+            job.progress("networks", done, len(trials))
+
+    results = workers(tried, shared, trials, told)
+    return answered(trials, results, partial(tried, bench))
+
+
+def _columns(job: Job, sets: Sequence[Distilled], random_subsets: int, full: bool, *, ask: Ask) -> dict[str, Score]:
     first = sets[0]
-    columns = {"random": _random(job, random_ipc(first, job.real), random_subsets)}
+    columns = {"random": _random(job, random_ipc(first, job.real), random_subsets, ask)}
     if first.soft_labels is not None or first.scalars or first.factors:
-        columns["random_same_bytes"] = _random(job, same_bytes_ipc(first, job.real), random_subsets)
-    columns["distilled"] = _distilled(job, sets, "distilled")
+        columns["random_same_bytes"] = _random(job, same_bytes_ipc(first, job.real), random_subsets, ask)
+    columns["distilled"] = _distilled(job, len(sets), DISTILLED, ask)
     if first.soft_labels is not None:
-        columns["distilled_hard"] = _distilled(job, [s.hard() for s in sets], "distilled, hard")
+        columns["distilled_hard"] = _distilled(job, len(sets), HARD, ask)
     count = len(job.seeds) if full else len(job.references.get(job.key("full")))
     if count:
-        columns["full"] = _full(job, count)
+        columns["full"] = _full(job, count, ask)
     return columns
 
 
-def _distilled(job: Job, sets: Sequence[Distilled], what: str) -> Score:
-    values: list[float] = []
-    for distilled in sets:
-        trainings = _trainings(job, distilled)
-        values += [_train_and_test(job, trainings, distilled.space, seed, what) for seed in job.seeds]
-    return Score(tuple(values), len(sets))
+def _distilled(job: Job, sets: int, what: str, ask: Ask) -> Score:
+    values = [ask(Trial(job.net, what, seed, place=place)) for place in range(sets) for seed in job.seeds]
+    return Score(tuple(values), sets)
 
 
-def _trainings(job: Job, distilled: Distilled) -> list[tuple[Batch, Fit]]:
-    return phases(distilled.plan or (ALL_ROWS,), job.protocol, distilled.batch().to(job.policy.device))
-
-
-def _random(job: Job, ipc: int, subsets: int) -> Score:
+def _random(job: Job, ipc: int, subsets: int, ask: Ask) -> Score:
     def train(number: int) -> float:
-        batch = job.real.rows(job.real.sample(key(number, "evaluate.random"), ipc))
-        trainings = [(batch, job.protocol.fit(rows=len(batch)))]
-        return _train_and_test(job, trainings, job.real.space, number, f"random {ipc}/class")
+        return ask(Trial(job.net, RANDOM, number, ipc=ipc))
 
     return Score(job.references.complete(job.key(f"random-{ipc}"), subsets, train), subsets)
 
 
-def _full(job: Job, count: int) -> Score:
+def _full(job: Job, count: int, ask: Ask) -> Score:
     def train(number: int) -> float:
-        trainings = [(job.real, job.protocol.fit(job.protocol.full_epochs))]
-        return _train_and_test(job, trainings, job.real.space, number, "full data")
+        return ask(Trial(job.net, FULL, number))
 
     return Score(job.references.complete(job.key("full"), count, train))
+
+
+def tried(bench: Bench, trial: Trial) -> float:
+    """Last-epoch test accuracy of one fresh network: a function of its arguments alone, whoever calls it."""
+    job = replace(bench.job, net=trial.net, factory=bench.nets[trial.net])
+    if trial.what == RANDOM:
+        batch = job.real.rows(job.real.sample(key(trial.seed, "evaluate.random"), trial.ipc))
+        trainings: Sequence[tuple[Rows, Fit]] = [(batch, job.protocol.fit(rows=len(batch)))]
+        return _train_and_test(job, trainings, job.real.space, trial.seed, f"random {trial.ipc}/class")
+    if trial.what == FULL:
+        trainings = [(job.real, job.protocol.fit(job.protocol.full_epochs))]
+        return _train_and_test(job, trainings, job.real.space, trial.seed, FULL)
+    distilled = bench.sets[trial.place].hard() if trial.what == HARD else bench.sets[trial.place]
+    return _train_and_test(job, _trainings(job, distilled), distilled.space, trial.seed, trial.what)
+
+
+def _trainings(job: Job, distilled: Distilled) -> list[tuple[Batch, Fit]]:
+    return phases(distilled.plan or (ALL_ROWS,), job.protocol, distilled.batch().to(job.policy.device))
 
 
 def _train_and_test(job: Job, trainings: Sequence[tuple[Rows, Fit]], space: ValueSpace, seed: int, what: str) -> float:
