@@ -17,7 +17,7 @@ many pull towards 0. Nothing is clipped at 0.
 *Homeomorphisms.* I(X;Y) does not change when X and Y are mapped by homeomorphisms; an estimate from n samples may, as
 long as a map stretches differently within a neighbourhood. At correlation 0.9 and x + x^3, arctan y, estimate 1 falls
 by 0.067, 0.034, 0.011, 0.005 nats at n = 1,000, 5,000, 20,000, 60,000; estimate 2, whose rectangles follow the sides,
-by less than 0.003 at 5,000. After `normal_scores` both are the same to the bit under increasing maps of the columns.
+moves by less than 0.01 at 5,000. After `normal_scores` both are the same to the bit under increasing maps of columns.
 
 *Ties.* The formulas are for densities. A sample that occurs more than k times is refused: its k-th neighbour is at
 distance 0. Labels belong in `class_mutual_information`; rounded values can be told apart by `jittered`. A bootstrap

@@ -26,7 +26,7 @@ from infodistill.information.class_sets import in_floats
 
 TREE_COLUMNS = 12
 PAIRS = 2**23
-"""Pairs of one block: 32 MiB of float32 distances for each side, and about as much again for what is read off them."""
+"""Pairs of one block, 32 MiB of float32: measured 0.2 to 0.3 GiB in all for one side, 0.5 for two, 1.1 for three."""
 
 Groups = Sequence[tuple[int, ...]]
 """Which sides every count is over: ((0, 2), (1, 2), (2,)) counts in (x, z), in (y, z) and in z."""
