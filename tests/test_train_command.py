@@ -73,6 +73,12 @@ def test_it_is_the_network_of_evaluate_and_the_first_not_the_best(tmp_path: Path
         train(set_, real, "convnet1-w4", seeds=(), protocol=HOW)
 
 
+@pytest.mark.parametrize("verb", ["import", "export", "train"])
+def test_help_has_an_example(verb: str) -> None:
+    shown = CliRunner().invoke(app, [verb, "--help"], catch_exceptions=False).output
+    assert f"Example: infodistill {verb}" in shown
+
+
 def test_the_command(tmp_path: Path) -> None:
     real = infodistill.load_data("digits")
     rows = real.rows(real.sample(0, 1))
