@@ -71,7 +71,7 @@ def compare(
         groups.append(_group(words, fresh, name, chosen, seeds))
     if len(groups) > 1:
         words = "; ".join(group["task"] for group in groups)
-        notes.append(f"accuracies on different data or images per class are not compared, each has a table: {words}")
+        notes.append(f"Accuracies on different data or images per class are not compared, each has a table: {words}")
     return Compared({"protocol": name, "seeds": seeds, "groups": groups, "notes": [*notes, *_cautions(groups)]})
 
 
@@ -81,11 +81,11 @@ def _cautions(groups: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     gaps = [cell["difference"] for _, row in rows for cell in row["nets"].values() if cell["difference"]]
     if any(found["over"] == "networks" for found in gaps):
         yield (
-            "where a method has one set, its interval covers the networks and not the randomness of distilling: "
+            "Where a method has one set, its interval covers the networks and not the randomness of distilling: "
             "give sets of several --seed of one method for that"
         )
     if any(found["over"] == "sets, unpaired" for found in gaps):
-        yield "sets of other distillation seeds than the reference's are no pairs: those intervals are Welch's"
+        yield "Sets of other distillation seeds than the reference's are no pairs: those intervals are Welch's"
     for group in groups:
         if len(group["contenders"]) == 1:
             yield f"{group['task']}: one method ({group['reference']}), so there is no difference to show"

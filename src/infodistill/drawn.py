@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from infodistill.pictures import COLOURS, INK, MUTED, plain_text, png, style
 
@@ -61,6 +62,9 @@ def costs_png(lines: Mapping[str, Sequence[Point]], cost: str) -> bytes:
             x, y, errors, color=colour, linestyle=dashes, marker="o", markersize=5, capsize=3, label=plain_text(name)
         )
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.legend(frameon=False, fontsize=8, labelcolor=INK)
     style(axes, f"{cost} (logarithmic)", "test accuracy, %")
     return png(figure)

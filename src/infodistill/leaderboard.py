@@ -59,7 +59,7 @@ def _read(folder: Path) -> tuple[list[Entrant], list[str]]:
             entrants([place])
             good.append(place)
         except (ValueError, OSError) as error:
-            notes.append(f"left out: {error}")
+            notes.append(f"Left out: {error}")
     found, twice = entrants(good)
     return found, [*notes, *twice]
 

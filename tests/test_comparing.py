@@ -1,0 +1,155 @@
+"""compare: groups, sets of one method, what is evaluated and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from compared import evaluation, made
+from infodistill.artefact import record_result
+from infodistill.cli import app
+from infodistill.compare_page import write_comparison
+from infodistill.comparing import compare
+from test_report import checked
+
+GOOD, POOR = [0.9, 0.92, 0.91], [0.8, 0.83, 0.81]
+
+
+def never(folder: Path, nets: Sequence[str]) -> None:
+    raise AssertionError(f"{folder} was evaluated with {nets}")
+
+
+def test_a_pair_shows_its_difference_and_costs(tmp_path: Path) -> None:
+    memory = {"process": 300_000_000, "cuda": 5_000_000}
+    folders = [made(tmp_path / "dm", POOR), made(tmp_path / "idm", GOOD, method="idm", peak_memory=memory)]
+    record = compare(folders, seeds=3, evaluate=never).record
+    (group,) = record["groups"]
+    assert (group["task"], group["protocol"], group["reference"]) == ("toys, 2 images per class", "quick", "dm")
+    first, second = group["contenders"]
+    assert first["nets"]["small"]["difference"] is None
+    found = second["nets"]["small"]["difference"]
+    assert found["mean"] == pytest.approx(0.29 / 3) and found["low"] < found["mean"] < found["high"]
+    assert (first["peak_memory_bytes"], second["peak_memory_bytes"]) == (None, 5_000_000)
+    assert (first["seconds"], first["evaluation_seconds"], first["labels_bytes"]) == (10.0, 4.0, 48)
+    assert any("several --seed" in note for note in record["notes"])
+    json.dumps(record, allow_nan=False)
+
+
+def test_sets_of_one_method_are_one_contender(tmp_path: Path) -> None:
+    folders = [
+        made(
+            tmp_path / f"{method}-{seed}",
+            [v + 0.01 * seed + extra * (1 + seed) for v in POOR],
+            method=method,
+            seed=seed,
+        )
+        for method, extra in (("dm", 0.0), ("idm", 0.01))
+        for seed in (0, 1, 2)
+    ]
+    record = compare(folders, seeds=3, evaluate=never).record
+    labels = [(row["label"], row["sets"]) for row in record["groups"][0]["contenders"]]
+    assert labels == [("dm", 3), ("idm", 3)]
+    found = record["groups"][0]["contenders"][1]["nets"]["small"]["difference"]
+    assert found["over"] == "sets, paired by seed" and found["mean"] == pytest.approx(0.02)
+    assert record["notes"] == []
+
+
+def test_another_weight_is_another_method_and_a_measured_weight_is_not(tmp_path: Path) -> None:
+    def terms(value: float, last: float) -> dict[str, object]:
+        return {"cmi": {"kind": "ratio", "value": value, "last_weight": last}}
+
+    folders = [
+        made(tmp_path / "a", POOR, images=1, terms=terms(0.01, 7.0)),
+        made(tmp_path / "b", POOR, images=2, seed=1, terms=terms(0.01, 8.0)),
+        made(tmp_path / "c", GOOD, images=3, terms=terms(0.1, 70.0)),
+    ]
+    rows = compare(folders, seeds=3, evaluate=never).record["groups"][0]["contenders"]
+    assert [(row["label"], row["sets"]) for row in rows] == [("dm+cmi (a)", 2), ("dm+cmi (c)", 1)]
+
+
+def test_other_sizes_are_said_not_compared(tmp_path: Path) -> None:
+    folders = [
+        made(tmp_path / "two", POOR),
+        made(tmp_path / "three", GOOD, ipc=3),
+        made(tmp_path / "idm", GOOD, method="i"),
+    ]
+    record = compare(folders, seeds=3, evaluate=never).record
+    assert [[row["label"] for row in group["contenders"]] for group in record["groups"]] == [["dm", "i"], ["dm"]]
+    text = " ".join(record["notes"])
+    assert "are not compared" in text and "3 images per class: one method (dm)" in text
+
+
+def test_the_same_images_count_once(tmp_path: Path) -> None:
+    folders = [made(tmp_path / "a", POOR, images=1), made(tmp_path / "b", POOR, images=1, seed=9)]
+    record = compare(folders, seeds=3, evaluate=never).record
+    assert [row["sets"] for row in record["groups"][0]["contenders"]] == [1]
+    assert "counts once" in record["notes"][0]
+
+
+def test_what_is_missing_is_evaluated_and_nothing_else(tmp_path: Path) -> None:
+    asked: list[tuple[str, tuple[str, ...]]] = []
+
+    def evaluate(folder: Path, nets: Sequence[str]) -> None:
+        asked.append((folder.name, tuple(nets)))
+        record_result(folder, evaluation({net: GOOD for net in nets}))
+
+    folders = [
+        made(tmp_path / "dm", POOR),
+        made(tmp_path / "idm", method="idm"),
+        made(tmp_path / "few", POOR[:2], method="f"),
+    ]
+    record = compare(folders, seeds=3, evaluate=evaluate).record
+    assert asked == [("idm", ("small",)), ("few", ("small",))]
+    assert len(record["groups"][0]["contenders"]) == 3
+    asked.clear()
+    compare(folders, nets=["small", "mlp"], seeds=3, evaluate=evaluate)
+    assert asked == [(name, ("mlp",)) for name in ("dm", "idm", "few")]
+    asked.clear()
+    assert compare(folders, seeds=2, evaluate=evaluate).record["groups"][0]["nets"] == ["small", "mlp"]
+    assert asked == []  # two of three networks are there
+
+
+def test_protocols_that_differ_are_refused(tmp_path: Path) -> None:
+    folders = [made(tmp_path / "dm", POOR), made(tmp_path / "idm", GOOD, method="idm", protocol="idc")]
+    with pytest.raises(ValueError, match=r"'quick' \(dm\), 'idc' \(idm\): choose one with --protocol"):
+        compare(folders, seeds=3, evaluate=never)
+    assert compare(folders, seeds=3, protocol="quick", evaluate=never).record["protocol"] == "quick"
+    record_result(folders[1], evaluation({"small": GOOD}, epochs=10))
+    with pytest.raises(ValueError, match="'idm' was evaluated under other settings of protocol 'quick'"):
+        compare(folders, seeds=3, protocol="quick", evaluate=never)
+
+
+@pytest.mark.parametrize(("count", "seeds", "words"), [(1, 3, "at least two artefact"), (2, 1, "got --seeds 1")])
+def test_too_little_is_refused(count: int, seeds: int, words: str, tmp_path: Path) -> None:
+    folders = [made(tmp_path / str(seed), POOR, seed=seed) for seed in range(count)]
+    with pytest.raises(ValueError, match=words):
+        compare(folders, seeds=seeds, evaluate=never)
+
+
+def test_page_and_tables(tmp_path: Path) -> None:
+    nasty = "<img src=evil onerror=x> [bold]$x$"
+    folders = [made(tmp_path / "dm", POOR), made(tmp_path / "idm", GOOD, label=nasty, images=5)]
+    found = compare(folders, seeds=3, evaluate=never)
+    text, checker = checked(write_comparison(found.record, tmp_path))
+    assert checker.tags.count("img") == 1 and "&lt;img src" in text
+    assert "+9.7" in text and "5 networks" not in text and "3 networks" in text
+    console = Console(record=True, width=300, file=open("/dev/null", "w"))  # noqa: SIM115
+    for table in found.tables():
+        console.print(table)
+    console.file.close()
+    printed = console.export_text()
+    assert "[bold]" in printed and "+9.7 [" in printed and "reference" in printed
+
+
+def test_the_command_prints_one_object(tmp_path: Path) -> None:
+    folders = [made(tmp_path / "dm", POOR), made(tmp_path / "idm", GOOD, method="idm")]
+    result = CliRunner().invoke(app, ["compare", *map(str, folders), "--seeds", "3", "--json"], catch_exceptions=False)
+    assert result.exit_code == 0 and json.loads(result.stdout)["groups"][0]["nets"] == ["small"]
+    result = CliRunner().invoke(app, ["compare", str(folders[0])])
+    assert result.exit_code == 2 and "Traceback" not in result.output
+    assert "Example: infodistill compare" in CliRunner().invoke(app, ["compare", "--help"]).output
