@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from infodistill.diffusion.guidance import PerImage
+from infodistill.diffusion.guidance import NoReal, PerImage
 from infodistill.diffusion.model import Codec
 from infodistill.types import Batch, Term, ValueSpace
 
@@ -46,16 +46,16 @@ class InPixels:
             object.__setattr__(self, "per_image", self._per_image)
 
     def __call__(self, syn: Batch, real: Batch) -> Tensor:
-        return self.term(self.shown(syn), self._real(real, syn))
+        return self.term(self.shown(syn), self._real(real))
 
     def _per_image(self, syn: Batch, real: Batch) -> Tensor:
         assert isinstance(self.term, PerImage)
-        return self.term.per_image(self.shown(syn), self._real(real, syn))
+        return self.term.per_image(self.shown(syn), self._real(real))
 
     @torch.no_grad()
-    def _real(self, real: Batch, syn: Batch) -> Batch:
-        if self.per_class == 0:  # an empty batch, though `real` may not be there
-            return self.shown(syn.rows(syn.y[:0]))
+    def _real(self, real: Batch) -> Batch:
+        if isinstance(real, NoReal):  # nothing to decode; a term that reads it is refused there
+            return real
         return self.shown(real if self.per_class is None else real.rows(_first(real.y, self.per_class)))
 
     def shown(self, batch: Batch) -> Batch:
