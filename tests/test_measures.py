@@ -18,6 +18,7 @@ from infodistill.measures.reading import Reading, class_mean, halved, interval, 
 from infodistill.measures.seen import Ground, Seen, plain_bytes, shuffled
 from infodistill.measures.stages import Critic, fitted_critics, shared_information
 from infodistill.measures.usable import Linear, Network, temperature, usable_rows
+from infodistill.measuring import profile
 from infodistill.nets.convnet import convnet
 from infodistill.real import RealData
 from infodistill.seeding import build_seeded, stream
@@ -193,6 +194,21 @@ def test_what_is_not_defined_says_why_and_takes_nothing_down(ground: Ground) -> 
         assert part[name]["random"]["n"] == 1 and part[name]["shuffled"] is None
     assert part["c2"]["mean"] > 0 and part["neighbours"]["mean"] > 0
     json.dumps(part, allow_nan=False)
+
+
+def test_data_too_small_for_random_subsets_say_so(ground: Ground) -> None:
+    large = some(ground, 5).rows(torch.arange(15).repeat(7))
+    told = information_profile(large, ground, effort=Effort(1, 0, 0))
+    assert told["c2"]["random"] is None and "30 images" in told["c2"]["random_reason"] and told["c2"]["mean"] > 0
+
+
+def test_a_set_without_a_class_keeps_its_other_numbers(ground: Ground) -> None:
+    batch = some(ground)
+    told = profile(batch.rows(batch.y < 2), ground.real, ground.views, per_class=4)
+    assert told["ceiling"]["mean"] == pytest.approx(math.log(2)) and told["nce"]["mean"] <= math.log(2)
+    assert told["profile"]["decoded"]["mean"] is None and told["profile"]["c2"]["mean"] == pytest.approx(
+        told["c2"]["mean"]
+    )
 
 
 def test_copies_have_no_nearest_neighbour(ground: Ground) -> None:

@@ -37,8 +37,8 @@ def profile(
     """Under "profile" the numbers of `information_profile`; CMI of `batch`, and NCE and NWJ bounds with the real data.
 
     CMI, NCE and NWJ are the mean and sample standard deviation over the networks in `views`, in nats. The real side of
-    the two bounds is one keyed balanced draw of `per_class` images of each class. The numbers of `set_information`
-    stand beside them.
+    the two bounds is one keyed balanced draw of `per_class` images of each class the set has. The numbers of
+    `set_information` stand beside them.
 
     Args:
         batch: the set.
@@ -51,7 +51,7 @@ def profile(
             many sets little; `USUAL` is what the command takes.
         progress: told set by set.
     """
-    drawn = real.batch(seed, 0, per_class, owner="measure")
+    drawn = real.batch(seed, 0, per_class, batch.classes(), owner="measure")
     cmi: list[float] = []
     bounds: list[dict[str, float]] = []
     for view in views:

@@ -82,14 +82,15 @@ def _measured(
     policy, recipe = resolve(device), _recipe(distilled.meta if distilled else {}, real.name, teachers)
     real = real.to(policy.device)
     batch = real.rows(real.sample(seed, ipc)) if distilled is None else distilled.batch().to(policy.device)
+    jobs.spare_threads(
+        3 * 256 * jobs.forward_flops(jobs.net_name(recipe.teachers.net, real.shape), real.shape, real.num_classes)
+    )
     with telling() as tell:
         pool = jobs.teachers_for(recipe, real, seed=seed, policy=policy, cache=cache_dir(), progress=tell)
         say(f"teachers: {len(pool.views)} {recipe.teachers.net}")
         size = None if distilled is None else _bytes(distilled)
-        return profile(
-            batch, real, pool.views, per_class=min(64, int(real.counts.min())), seed=seed, stored=size, effort=USUAL,
-            progress=tell,
-        )  # fmt: skip
+        least = min(64, int(real.counts[real.counts > 0].min()))
+        return profile(batch, real, pool.views, per_class=least, seed=seed, stored=size, effort=USUAL, progress=tell)
 
 
 def _bytes(distilled: Distilled) -> int:

@@ -62,7 +62,7 @@ def log_per_class(seen: Seen) -> float:
 
 def quantities(ground: Ground) -> dict[str, Quantity]:
     """By name, in the order they are read; one for every stage of the teachers."""
-    return {**FIXED, **stage_quantities(len(ground.critics[0]) if ground.views else 0)}
+    return {**FIXED, **stage_quantities(len(ground.paired_stages[0]) if ground.views else 0)}
 
 
 def stage_quantities(stages: int) -> dict[str, Quantity]:

@@ -55,7 +55,8 @@ def information_profile(
 
     An entry: `mean` (the value, None with a `reason` where it is not defined), `interval` (low, high) and `over` (what
     was drawn again for it), `bound`, `ceiling`, `share` (value / H(Y), for what H(Y) bounds), `unit`, `title`, `note`,
-    and the controls `random` and `shuffled`: mean, sample standard deviation and number over sets.
+    and the controls `random` (None with a `random_reason` where the data have no subset of this size) and `shuffled`:
+    mean, sample standard deviation and number over sets.
 
     Args:
         batch: the set, on the device of the data.
@@ -64,10 +65,8 @@ def information_profile(
         effort: controls and resamples; `ALONE` reads the numbers only.
         progress: told after every set that was read.
     """
-    real, seed, asked = ground.real, ground.seed, quantities(ground)
-    ipc = min(int(batch.y.bincount().max()), int(real.counts.min()))
-    # The same draws as `set_information` takes.
-    others = [real.rows(real.sample(seed + 1 + i, ipc)) for i in range(effort.subsets)]
+    seed, asked = ground.seed, quantities(ground)
+    others, missing = _subsets(batch, ground, effort.subsets)
     mixed = [shuffled(batch, seed, i) for i in range(effort.shuffles)]
     total, size = 1 + len(others) + len(mixed), plain_bytes(batch) if stored is None else stored
     if progress is not None:
@@ -87,12 +86,22 @@ def information_profile(
         name: {
             **_entry(quantity, own[name], seen, name=name, resamples=effort.resamples),
             "random": summary([one[name] for one in random]),
+            "random_reason": missing,
             "shuffled": summary([one[name] for one in disordered]),
             "note": quantity.note,
         }
         for name, quantity in asked.items()
     }
     return {"set_bytes": size, "label_entropy": ground.label_entropy, **entries}
+
+
+def _subsets(batch: Batch, ground: Ground, count: int) -> tuple[list[Batch], str | None]:
+    """Random real subsets as large as the set's largest class, the draws of `set_information`; else none, and why."""
+    real, ipc = ground.real, int(batch.y.bincount().max())
+    try:
+        return [real.rows(real.sample(ground.seed + 1 + i, ipc)) for i in range(count)], None
+    except ValueError as error:
+        return [], f"there are no random subsets of this size: {error}"
 
 
 Found = tuple[Reading | None, str | None]
