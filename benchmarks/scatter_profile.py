@@ -30,7 +30,7 @@ TWICE = ("p3", "c2", "c5")
 """Numbers of sampling that the profile has too."""
 
 UNTESTED = ("usable_linear", "usable_network", "decoded")
-"""Read on training images too: accuracy and the profile share their test images, which a choice may not look at."""
+"""Of digits read on training images too: accuracy and profile share test images, which a choice may not look at."""
 
 
 class Reader:
@@ -64,7 +64,7 @@ class Reader:
         told = information_profile(batch, self.ground, stored=stored, effort=ALONE)
         found = {name: entry["mean"] for name, entry in told.items() if isinstance(entry, Mapping)}
         again = reading.Seen(batch, self.training, stored)
-        found |= {f"{name}, training images": FIXED[name].read(again).value for name in UNTESTED}
+        found |= {f"{name}, training images": FIXED[name].read(again).value for name in UNTESTED if self.small}
         others = numbers(Seen(batch, self.yardstick)).values
         found |= {name: value for name, value in others.items() if name not in TWICE}
         features = [penultimate(view, batch.x, batch.space).float() for view in self.views]
