@@ -166,8 +166,8 @@ def _markdown(found: dict[str, Any]) -> str:
         lines.append(f"| {row['estimator']} | {row['rho']} | {row['maps']} | {numbers} |")
     lines += ["", f"## Large samples: {COLUMNS} columns, float32", ""]
     lines += [
-        "Memory: by how much the call raises the peak of its process, after x and y were made (which leaves up to 100 MiB to "
-        "be used again). Neighbours and pairs: time grows as rows squared, blocks of pairs do not grow.",
+        "Memory: by how much the call raises the peak of its process, after x and y were made (which leaves up to "
+        "100 MiB to be used again). Neighbours and pairs: time grows as rows squared, blocks of pairs do not grow.",
         "",
     ]
     lines += ["| estimator | rows | processor s | MiB added | MiB of x and y |", "|---|---|---|---|---|"]
