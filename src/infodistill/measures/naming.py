@@ -84,7 +84,8 @@ SHARED = (
     "stage; at most H(Y), as only the label joins the two. A rise from one stage to the next says that the network "
     "made the class easier to read, a fall that it threw something away. Early stages read low for every set, because "
     "the critic is a plain cosine: compare with random real images at the same stage, not with other stages. Fitted "
-    "on the pairs it is read on, it can end slightly too high; wrong labels read below 0, which means nothing shared. "
+    "on the pairs it is read on, it ends a little too high, more so with few images: compare only at equal images per "
+    "class. Wrong labels read below 0, which means nothing shared. "
     "A nearest-neighbour estimate (KSG) cannot be made: no real image is the partner of a given one of the set."
 )
 
