@@ -58,7 +58,6 @@ def test_workers_are_asked_for_in_words() -> None:
 def test_ray_is_asked_for_in_words() -> None:
     pytest.importorskip("ray")
     assert asked_workers("ray") == RayWorkers() and asked_workers("ray:4") == RayWorkers(4)
-    assert asked_workers("ray:4", "cuda") == RayWorkers(4, gpu=0.25)
 
 
 def test_without_ray_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from infodistill.report import report
 from infodistill.result import Result
 from infodistill.robustness import robustness
 from infodistill.runfolder import SAMPLE_REQUEST, stored_request
+from infodistill.scale.fanout import Workers
 from infodistill.types import NetFactory
 
 
@@ -109,12 +110,13 @@ def evaluated(
     precision: str = "float32",
     tell: Tell | None = None,
     say: Say = quiet,
+    workers: Workers | None = None,
 ) -> Result:
     """The evaluation of one artefact; nothing is written but the cache of reference columns."""
     it = opened(folder, data=data, protocol=protocol, net=net, device=device, precision=precision, say=say)
     return evaluate(
         it.distilled, it.real, it.factories, protocol=it.protocol, seeds=range(seeds), random_subsets=max(5, seeds),
-        full=full, policy=it.policy, cache=cache_dir(), progress=tell,
+        full=full, policy=it.policy, cache=cache_dir(), progress=tell, workers=workers,
     )  # fmt: skip
 
 

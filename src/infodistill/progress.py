@@ -20,7 +20,7 @@ Tell = Callable[..., None]
 def telling(console: Console | None = None) -> Generator[Tell]:
     """Inside: a function that shows progress. `detail` is free text, such as the loss."""
     if silent():
-        yield _nobody
+        yield nobody
         return
     console = console or Console(stderr=True)
     if not console.is_terminal:
@@ -31,7 +31,7 @@ def telling(console: Console | None = None) -> Generator[Tell]:
         yield Bars(bars)
 
 
-def _nobody(what: str, done: int, total: int, detail: str = "") -> None:
+def nobody(what: str, done: int, total: int, detail: str = "") -> None:
     """Another process of the run speaks."""
     del what, done, total, detail
 

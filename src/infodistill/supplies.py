@@ -18,6 +18,7 @@ from infodistill.methods.datm import MovingWindow, finals_of
 from infodistill.methods.seqmatch import Recorded, stage_seed
 from infodistill.real import RealData
 from infodistill.recipe import Recipe
+from infodistill.scale.fanout import Workers
 from infodistill.settings import Aligned, ExpertEntry, Staged
 from infodistill.sources.expert_recording import Start, record_experts
 from infodistill.sources.experts import Experts, Window, epochs_read, up_to
@@ -68,10 +69,11 @@ def teachers_for(
     policy: Policy | None = None,
     cache: Path | None = None,
     progress: Told | None = None,
+    workers: Workers | None = None,
 ) -> Teachers:
     """The recipe's pretrained networks, from the cache where they are there."""
     school = schooling(recipe, seed)
-    settings: dict[str, Any] = {"policy": policy, "cache": cache, "progress": progress}
+    settings: dict[str, Any] = {"policy": policy, "cache": cache, "progress": progress, "workers": workers}
     factory = network(recipe.teachers.net, real.shape)
     data, least = teachers_data(recipe, real), recipe.teachers.at_least
     pool = train_teachers(data, factory, count=school.count, fit=school.fit, seed=seed, at_least=least, **settings)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from infodistill.commands.speaking import one_sentence, say, show
+
+if TYPE_CHECKING:
+    from infodistill.result import Result
 
 
 @one_sentence
@@ -32,6 +36,9 @@ def evaluate(
     ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="float32 or bf16.")] = "float32",
+    workers: Annotated[
+        str | None, typer.Option(help="1, ray or ray:N: networks by so many workers of one thread each, the same bits.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Train fresh networks on a distilled set and on random real subsets, and test them.
@@ -41,7 +48,8 @@ def evaluate(
     from infodistill.artefact import record_result
     from infodistill.assessing import evaluated, evaluated_across, refresh_report, robust_scores
     from infodistill.progress import telling
-    from infodistill.result import Result, combined
+    from infodistill.result import combined
+    from infodistill.scale.asked import fan_of
 
     if cross and net:
         raise ValueError(f"--cross names its networks itself: give it or --net {net[0]}, not both")
@@ -50,6 +58,7 @@ def evaluate(
     results: list[Result] = []
     with telling() as tell:
         trained: dict[str, Any] = {**options, "full": full or robust, "tell": tell, "say": say}
+        trained["workers"] = fan_of(workers, device)
         for part in evaluated_across(folder, **trained) if cross else [evaluated(folder, net=net, **trained)]:
             record_result(folder, part.record())  # network by network: what is done is kept
             results.append(part)
@@ -62,6 +71,10 @@ def evaluate(
     if as_json:
         show({**result.as_dict(), **({"robust": scores} if robust else {})})
         return
+    _print(result, scores)
+
+
+def _print(result: Result, scores: Mapping[str, Any]) -> None:
     from rich.console import Console
 
     Console().print(result.table())

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from infodistill.asking import Asked
     from infodistill.progress import Tell
     from infodistill.real import RealData
+    from infodistill.scale.fanout import Workers
     from infodistill.sources.expert_cost import ExpertCost
     from infodistill.sources.expert_store import ExpertStore
     from infodistill.types import NetFactory
@@ -33,8 +34,11 @@ def experts(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="float32 or bf16.")] = "float32",
     workers: Annotated[
-        int, typer.Option(help="Processes side by side on their shares of the cores; faster for small networks.")
-    ] = 1,
+        str,
+        typer.Option(
+            help="Processes side by side on their shares of the cores, faster for small networks; or ray, or ray:N."
+        ),
+    ] = "1",
     part: Annotated[str | None, typer.Option(hidden=True, help="What a worker does: part i/n.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
@@ -47,6 +51,7 @@ def experts(
     from infodistill.asking import Asked, requested
     from infodistill.conduct import prepare
     from infodistill.progress import telling
+    from infodistill.scale.asked import asked_workers
     from infodistill.sources.expert_cost import expert_cost
     from infodistill.supplies import network, recording
 
@@ -54,6 +59,7 @@ def experts(
         data=data, method=None if recipe else method, ipc=ipc, recipe=recipe, net=net, set=tuple(set_ or ()), size=size,
         skip_corrupt=skip_corrupt, seed=seed, device=device, precision=precision,
     )  # fmt: skip
+    count = asked_workers(workers, device)
     with telling() as tell:
         ready = prepare(requested(asked), tell=tell, say=say)
         factory = network(ready.recipe.net, ready.real.shape)
@@ -63,7 +69,7 @@ def experts(
             return
         cost = expert_cost(ready.real, factory, **settings)
         say(announced(cost, ready.recipe.net))
-        store = _recorded(ready.real, factory, settings, tell, asked if workers > 1 else None, workers)
+        store = _recorded(ready.real, factory, settings, tell, asked, count)
     told = {
         "net": ready.recipe.net,
         "count": store.count,
@@ -89,20 +95,24 @@ def _record_part(real: RealData, factory: NetFactory, part: str, settings: dict[
 
 
 def _recorded(
-    real: RealData, factory: NetFactory, settings: dict[str, Any], tell: Tell, asked: Asked | None, workers: int
+    real: RealData, factory: NetFactory, settings: dict[str, Any], tell: Tell, asked: Asked, workers: int | Workers
 ) -> ExpertStore:
     """All experts, those that are missing by workers where they were asked for."""
     from infodistill.commands.side_by_side import run_parts
+    from infodistill.scale.recording import record_by
     from infodistill.sources.expert_recording import record_experts, recording_of
 
-    if asked is not None:
+    if workers != 1:
         how = {name: value for name, value in settings.items() if name not in ("count", "cache")}
         recording, count = recording_of(real, factory, **how), settings["count"]
         folder = recording.folder(settings["cache"])
-        if recording.missing(folder, count):
+        missing = len(recording.missing(folder, count))
+        if missing and isinstance(workers, int):
             run_parts(
                 flags(asked), workers, lambda: tell("experts", count - len(recording.missing(folder, count)), count)
             )
+        elif not isinstance(workers, int):
+            record_by(workers, recording, folder, count, lambda done: tell("experts", count - missing + done, count))
     return record_experts(real, factory, **settings, progress=tell)
 
 

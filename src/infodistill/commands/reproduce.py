@@ -31,7 +31,8 @@ def reproduce(
     seeds: Annotated[int, typer.Option(min=1, help="Networks of the evaluation; a study has its own.")] = 5,
     only: Annotated[str | None, typer.Option(help="List rows whose name contains this, such as mnist/id.")] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes of a study.  [default: one a core, one on a GPU]")
+        str | None,
+        typer.Option(help="Processes of a study, or ray, or ray:N.  [default: one a core, one on a GPU]"),
     ] = None,
     part: Annotated[str | None, typer.Option(hidden=True, help="What a worker does: part i/n.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
@@ -45,10 +46,12 @@ def reproduce(
     from infodistill import reproduction, studies
     from infodistill.commands import study
     from infodistill.progress import telling
+    from infodistill.scale.asked import asked_workers
 
     if row is not None and row in studies.TITLES:
         asked = study.Asked(row, out, data=data, device=device, precision=precision, minutes=minutes)
-        study.run(asked, workers=workers, part=part, as_json=as_json)
+        count = None if workers is None else asked_workers(workers, device or "auto")
+        study.run(asked, workers=count, part=part, as_json=as_json)
         return
     if row is None:
         listed = [_told(one, out) for one in reproduction.rows() if only is None or only in one.name]

@@ -7,9 +7,12 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from infodistill.commands.speaking import say, show
+
+if TYPE_CHECKING:
+    from infodistill.scale.fanout import Workers
 
 
 @dataclass(frozen=True)
@@ -40,10 +43,11 @@ def told(name: str, out: Path) -> dict[str, Any]:
     return {**row, "ours": None if row["ours"] is None else {"cells": len(row["ours"]["cells"])}}
 
 
-def run(asked: Asked, *, workers: int | None, part: str | None, as_json: bool) -> None:
+def run(asked: Asked, *, workers: int | Workers | None, part: str | None, as_json: bool) -> None:
     """Run the study, or its next piece, and print what it found."""
     from infodistill.commands.side_by_side import part_of, run_parts
     from infodistill.progress import telling
+    from infodistill.scale.studying import Seat, study_by
     from infodistill.studies import finding
 
     if part is not None:
@@ -55,6 +59,9 @@ def run(asked: Asked, *, workers: int | None, part: str | None, as_json: bool) -
     with telling() as tell:
         if count == 1:
             _work(asked, (0, 1), tell)
+        elif not isinstance(count, int):
+            deadline = None if asked.minutes is None else begun + 60 * asked.minutes
+            study_by(count, Seat(asked.name, folder, **where), deadline=deadline, tell=tell)
         elif finding.concluded(study, folder) is None:
             flags = asked.flags(time.monotonic() - begun)
             run_parts(flags, count, lambda: tell("cells", *finding.progress(study, folder)))

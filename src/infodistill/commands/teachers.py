@@ -23,6 +23,9 @@ def teachers(
     seed: Annotated[int, typer.Option(help="Key of every draw.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="float32 or bf16.")] = "float32",
+    workers: Annotated[
+        str | None, typer.Option(help="1, ray or ray:N: networks by so many workers of one thread each, the same bits.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Train and store the pretrained networks that `--add cmi` looks through; a run finds them in the cache.
@@ -33,6 +36,7 @@ def teachers(
     from infodistill.asking import Asked, requested
     from infodistill.conduct import prepare
     from infodistill.progress import telling
+    from infodistill.scale.asked import fan_of
 
     asked = Asked(
         data=data, method=None if recipe else method, ipc=ipc, recipe=recipe, set=tuple(set_ or ()), size=size,
@@ -41,8 +45,9 @@ def teachers(
     with telling() as tell:
         ready = prepare(requested(asked), tell=tell, say=say)
         pool = jobs.teachers_for(
-            ready.recipe, ready.real, seed=seed, policy=ready.policy, cache=ready.cache, progress=tell
-        )
+            ready.recipe, ready.real, seed=seed, policy=ready.policy, cache=ready.cache, progress=tell,
+            workers=fan_of(workers, device),
+        )  # fmt: skip
     told = {
         "net": ready.recipe.teachers.net,
         "count": len(pool.views),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from infodistill.compute import resolve
 from infodistill.scale.fanout import Workers, one_by_one
 from infodistill.scale.ray_workers import RayWorkers
 
@@ -21,7 +22,7 @@ def asked_workers(text: str, device: str = "cpu") -> int | RayWorkers:
     if kind != "ray" or (colon and not (number.isdigit() and int(number))):
         raise ValueError(f"--workers is a number from 1, ray or ray:N, got '{text}'")
     count = int(number) if colon else None
-    return RayWorkers(count, 0.0 if device == "cpu" else 1.0 / (count or 1))
+    return RayWorkers(count, 0.0 if resolve(device).device == "cpu" else 1.0 / (count or 1))
 
 
 def fan_of(text: str | None, device: str = "cpu") -> Workers | None:

@@ -212,11 +212,20 @@ def recording_of(
     return Recording(real, factory, replace(fit, epochs=epochs[-1]), epochs, seed, policy or Policy(), start, begun)
 
 
-def _record(recording: Recording, folder: Path, expert: int, on_epoch: Callable[[int], None]) -> None:
+def wider(recording: Recording, folder: Path, expert: int) -> Recording:
+    """The recording that also keeps the epochs which the expert's file in the store has."""
     before = told_of(folder, expert)
     keep = sorted({*recording.keep, *(before["epochs"] if before else ())})
-    wider = replace(recording, keep=tuple(keep), fit=replace(recording.fit, epochs=keep[-1]))
-    trajectory, told = wider.train(expert, on_epoch)
+    return keeping(recording, keep)
+
+
+def keeping(recording: Recording, keep: Sequence[int]) -> Recording:
+    """The recording with these epochs kept, ascending."""
+    return replace(recording, keep=tuple(keep), fit=replace(recording.fit, epochs=keep[-1]))
+
+
+def _record(recording: Recording, folder: Path, expert: int, on_epoch: Callable[[int], None]) -> None:
+    trajectory, told = wider(recording, folder, expert).train(expert, on_epoch)
     write_expert(folder, expert, trajectory, told)
 
 

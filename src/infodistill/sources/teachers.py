@@ -17,7 +17,9 @@ from safetensors.torch import load_file, save_file
 from infodistill.compute import Policy, View
 from infodistill.files import write_atomically
 from infodistill.nets.initialise import initialise
+from infodistill.progress import nobody
 from infodistill.real import RealData
+from infodistill.scale.fanout import Workers
 from infodistill.seeding import key, stream
 from infodistill.training import Fit, accuracy, fit
 from infodistill.types import Net, NetFactory, Source
@@ -120,11 +122,13 @@ def train_teachers(
     cache: Path | None = None,
     progress: Told | None = None,
     at_least: float = 0.0,
+    workers: Workers | None = None,
 ) -> Teachers:
     """Train `count` networks on all of `real`, or load those that the same settings made before.
 
     Each network is initialised and trained by its own keyed streams, so a larger pool contains the smaller one; a pool
-    that was interrupted continues with the networks it lacks. Without `cache` nothing is stored.
+    that was interrupted continues with the networks it lacks. Without `cache` nothing is stored. With `cache` those
+    that are missing may be trained by `workers`, see `scale.fanout`.
 
     Raises:
         ValueError: a stored network belongs to other classes or another value space, or its accuracy is under
@@ -133,6 +137,8 @@ def train_teachers(
     school, policy = Schooling(count, fit, seed), policy or Policy()
     example = factory(real.shape, real.num_classes)
     folder = None if cache is None else cache / "teachers" / school.digest(example, real, policy)
+    if workers is not None and folder is not None:
+        _train_by(workers, (school, factory, real, policy), folder, progress or nobody)
     views: list[View] = []
     for index in range(count):
         if progress is not None:
@@ -150,6 +156,24 @@ def train_teachers(
     pool = Teachers(views, seed=seed)
     pool.use(policy)
     return pool
+
+
+Course = tuple[Schooling, NetFactory, RealData, Policy]
+
+
+def taught(course: Course, index: int) -> View:
+    """Network number `index` of a pool."""
+    school, factory, real, policy = course
+    return _train(school, index, factory, real, policy=policy)
+
+
+def _train_by(workers: Workers, course: Course, folder: Path, tell: Told) -> None:
+    """Have workers train the networks that a folder lacks; each is stored as soon as those before it are."""
+    factory, real, total = course[1], course[2], course[0].count
+    missing = [index for index in range(total) if _load(folder, index, factory, real) is None]
+    views = workers(taught, course, missing, lambda done: tell("teachers", total - len(missing) + done, total))
+    for index, view in zip(missing, views, strict=True):
+        _save(folder, index, view, real)
 
 
 def random_teachers(factory: NetFactory, real: RealData, *, count: int, seed: int = 0) -> Teachers:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -83,20 +84,26 @@ class Runner:
 
     def run(self) -> bool:
         """Do this process's share, stage by stage; whether the study is complete (or else the time over)."""
-        bench = Bench(self.study, self.folder, data=self.data, policy=self.policy, tell=self.tell)
-        open_folder(self.study, self.folder, bench.whole, bench.policy)
+        open_folder(self.study, self.folder, self.bench.whole, self.bench.policy)
         while stage := due(self.study, records_of(self.folder)):
             for job in shares(stage, self.part[1])[self.part[0]]:
                 if self._path(job).exists():
                     continue
                 if self._late():
                     return False
-                self._do(bench, job)
+                self.do(job)
             if not self._wait(stage):
                 return False
         return True
 
-    def _do(self, bench: Bench, job: Job) -> None:
+    @cached_property
+    def bench(self) -> Bench:
+        """What the jobs are done at."""
+        return Bench(self.study, self.folder, data=self.data, policy=self.policy, tell=self.tell)
+
+    def do(self, job: Job) -> None:
+        """One job, which leaves its file whole or not at all."""
+        bench = self.bench
         wall, busy = time.perf_counter(), time.process_time()
         if job.phase == "prepare":
             next(wave[job.contender] for wave in self.study.prepare if job.contender in wave)(bench)
