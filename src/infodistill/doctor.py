@@ -17,12 +17,13 @@ from typing import Any
 EXTRAS = {
     "hf": ("datasets", "huggingface_hub"),
     "diffusion": ("diffusers",),
-    "dist": ("lightning.fabric", "lightning_fabric"),
+    "dist": ("lightning_fabric",),
     "ray": ("ray",),
     "vision": ("torchvision", "timm"),
     "metrics": ("torchmetrics",),
     "tensorboard": ("tensorboard",),
 }
+SERVES = {"dist": ": classes shared among ranks (torchrun)", "ray": ": --workers ray"}
 CORE = (
     "numpy",
     "pillow",
@@ -130,12 +131,10 @@ def _caches() -> Iterator[Finding]:
 
 def _extras() -> Iterator[Finding]:
     for extra, modules in EXTRAS.items():
-        missing = [name for name in modules if importlib.util.find_spec(name.split(".")[0]) is None]
-        there = len(missing) < len(modules) if extra == "dist" else not missing
+        there = all(importlib.util.find_spec(name) is not None for name in modules)
         fix = "" if there else f'pip install "infodistill[{extra}]"'
-        yield Finding(
-            f"extra {extra}", "ok" if there else "note", "installed" if there else "not installed (optional)", fix
-        )
+        told = ("installed" if there else "not installed (optional)") + SERVES.get(extra, "")
+        yield Finding(f"extra {extra}", "ok" if there else "note", told, fix)
 
 
 def _short(error: Exception) -> str:
