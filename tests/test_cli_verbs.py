@@ -19,7 +19,20 @@ from infodistill import doctor as examination
 from infodistill.cli import app
 from infodistill.set_information import NOTES
 
-VERBS = ["demo", "distill", "sample", "evaluate", "measure", "teachers", "experts", "reproduce", "report", "doctor"]
+VERBS = [
+    "demo",
+    "distill",
+    "sample",
+    "evaluate",
+    "measure",
+    "teachers",
+    "experts",
+    "reproduce",
+    "report",
+    "doctor",
+    "compare",
+    "leaderboard",
+]
 TINY = ["--net", "convnet2-w4", "--set", "real_per_class=4", "--set", "teachers.epochs=1", "--set", "teachers.count=2"]
 
 

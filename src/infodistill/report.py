@@ -20,8 +20,8 @@ from infodistill.types import LabelKind
 
 LABELS = {"values": "value", "weights": "weight λ", "norms": "pixel-gradient norm"}
 SETTINGS = (
-    *("data", "source", "data_notes", "method", "terms", "net", "ipc", "steps", "seed", "seconds", "policy"),
-    *("generator", "sampling", "guidance", "validation", "protocol", "recipe", "notes"),
+    *("data", "source", "data_notes", "method", "terms", "net", "ipc", "steps", "seed", "policy"),
+    *("seconds", "peak_memory", "generator", "sampling", "guidance", "validation", "protocol", "recipe", "notes"),
 )
 Row = dict[str, Any]
 
