@@ -110,7 +110,7 @@ def _row(run: Run, result: Mapping[str, Any], net: str, first: Mapping[str, Any]
         "gain": columns["distilled"]["mean"] - columns["random"]["mean"],
         "difference": difference,
         "seconds": run.distilled.meta.get("seconds"),
-        "evaluation_seconds": result["seconds"],
+        "evaluation_seconds": result.get("net_seconds", {}).get(net, result["seconds"]),
         "device": result["device"],
         "images_bytes": result["images_bytes"],
         "labels_bytes": result["labels_bytes"],
