@@ -146,7 +146,8 @@ def readme(about: Mapping[str, Any], reached: str) -> str:
     return (
         f"# {about['net']} for {about['data']}\n\n"
         f"Trained on a distilled set (method {about['method']}), not on the data itself.\n\n"
-        f"{reached[0].upper()}{reached[1:]} (protocol {about['protocol']['name']}, last epoch, seed {about['seed']}).\n\n"
+        f"{reached[0].upper()}{reached[1:]} "
+        f"(protocol {about['protocol']['name']}, last epoch, seed {about['seed']}).\n\n"
         f"Images: {'×'.join(map(str, about['shape']))}. Classes: {classes}.\n\n"
         f"## Use it\n\n`pip install infodistill`, then\n\n```python\n{LOADER}```\n"
     )
