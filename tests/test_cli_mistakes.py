@@ -177,13 +177,6 @@ def test_unknown_rows_and_missing_arguments() -> None:
     assert "artefact folder" in refused("measure")
 
 
-@pytest.mark.parametrize("verb", ["compare", "import", "export"])
-def test_verbs_of_later_releases_are_not_there_yet(verb: str) -> None:
-    result = CliRunner().invoke(app, [verb])
-    assert result.exit_code == 2
-    assert "No such command" in result.output
-
-
 def test_a_fault_of_ours_is_told_from_a_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> None:
         raise TypeError("oops")
