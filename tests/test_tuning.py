@@ -16,7 +16,7 @@ from infodistill.asking import Asked
 from infodistill.cli import app
 from infodistill.distilled import Distilled
 from infodistill.tuning import Budget, Trial, chosen, grid, record, tune, within
-from infodistill.tuning_runs import axes_of, changed
+from infodistill.tuning_runs import Distilling, Held, axes_of, changed
 from infodistill.types import ValueSpace
 from tinymodel import tiny_model
 
@@ -110,6 +110,8 @@ def test_distilling_is_tuned_on_training_images_alone(tmp_path: Path, monkeypatc
     assert best.meta["fingerprint"] == infodistill.load_data("digits").fingerprint  # from all training images
     again = CliRunner().invoke(app, [*flags, "--try", "steps=1,3", "--json"])
     assert again.exit_code == 0 and json.loads(again.stdout)["trials"] == facts["trials"]
+    longer = CliRunner().invoke(app, [*flags, "--try", "steps=1,3,9", "--set", "lr=10.0", "--json"])
+    assert longer.exit_code == 2 and "another" in longer.output
     other = CliRunner().invoke(app, [*flags, "--validate", "0.2", "--try", "steps=1,3"])
     assert other.exit_code == 2 and "another" in other.output
 
@@ -122,6 +124,23 @@ def test_sampling_is_tuned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert told.exit_code == 0, told.output
     best = infodistill.load(out / "best")
     assert best.meta["guidance"]["beta"] == best.meta["validation"]["chosen"]["beta"]
+    assert "may have seen" in best.meta["validation"]["generator_note"]
+    for axis in ("data=digits,mnist", "scal=1,2", "precision=float32,bf16"):
+        wrong = CliRunner().invoke(
+            app, [*flags, "--generator", str(model), "--try", axis, "--out", str(tmp_path / "w")]
+        )
+        assert wrong.exit_code == 2 and "nothing to choose" in wrong.output
+    assert not (tmp_path / "w").exists()
+
+
+def test_test_images_choose_nothing(tmp_path: Path) -> None:
+    scores: list[list[float]] = []
+    for number, other in enumerate((False, True)):
+        runs = Distilling(Asked(data="digits", ipc=1), Held(0.1, 1))
+        if other:  # other images to test on: nothing may change
+            runs.base.real.test = infodistill.load_data("digits").split(0.5, 7)[1]
+        scores.append(list(runs.judge(runs.make({"steps": 2}, tmp_path / str(number)))))
+    assert scores[0] == scores[1]
 
 
 @pytest.mark.parametrize(
@@ -132,9 +151,10 @@ def test_sampling_is_tuned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         (["--try", "nonsense=1,2"], "nonsense"),
         (["--try", "cmi=0,much"], "much"),
         (["--try", "steps=1,2", "--generator", "x"], "--generator"),
+        (["--try", "protocol=dsa,quick"], "one protocol"),
         (["--method", "igds", "--try", "beta=0,1", "--net", "mlp"], "--net"),
     ],
-    ids=["one value", "fraction", "unknown key", "strength", "generator", "net"],
+    ids=["one value", "fraction", "unknown key", "strength", "generator", "protocol", "net"],
 )
 def test_mistakes_are_told_in_one_sentence(tmp_path: Path, flags: list[str], said: str) -> None:
     told = CliRunner().invoke(app, ["tune", "--data", "digits", "--ipc", "1", "--out", str(tmp_path / "o"), *flags])

@@ -1,9 +1,10 @@
 """Choosing settings on held-out training images, within a stated budget: strengths, steps, images per class, beta.
 
 Every setting is a run of its own on the rest of the training images; fresh networks trained on its set are tested on
-the held-out part, the same networks for every setting. Test images are not looked at. The rule: of all settings whose
-mean is within one standard error of the best, the first, so what is listed first (0, fewer steps, fewer images) need
-not be beaten by luck, and a dearer setting has to earn its place. Of several axes the last one varies fastest.
+the held-out part, with the same initial weights under the same protocol for every setting. Test images are not looked
+at. The rule: of all settings whose mean is within one standard error of the best, the first, so what is listed first
+(0, fewer steps, fewer images) need not be beaten by luck, and a dearer setting has to earn its place. Of several axes
+the last one varies fastest.
 """
 
 from __future__ import annotations
@@ -117,7 +118,7 @@ def tune(
         make: from setting to set.
         judge: from set to held-out accuracies.
         folder: `trials.json`, and a folder for each run below.
-        budget: seconds count over all calls.
+        budget: seconds count over all calls; of a trial that was stopped, since it was taken up again.
         circumstances: everything else a score depends on; JSON-able.
         told: is shown every new trial.
 
@@ -127,16 +128,16 @@ def tune(
     known = _stored(folder, circumstances)
     for setting in settings:
         spent = sum(trial.seconds for trial in known.values())
-        if _key(setting) in known or (known and budget.seconds is not None and spent >= budget.seconds):
+        if key_of(setting) in known or (known and budget.seconds is not None and spent >= budget.seconds):
             continue
         start = time.perf_counter()
-        made = make(setting, folder / _key(setting))
+        made = make(setting, folder / key_of(setting))
         scores = tuple(float(score) for score in judge(made))
         trial = Trial(dict(setting), scores, time.perf_counter() - start, made.images_bytes)
-        known[_key(setting)] = trial
+        known[key_of(setting)] = trial
         _store(folder, circumstances, known)
         told(trial)
-    return [known[_key(setting)] for setting in settings if _key(setting) in known]
+    return [known[key_of(setting)] for setting in settings if key_of(setting) in known]
 
 
 def record(trials: Sequence[Trial], asked: int, budget: Budget, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,7 +156,8 @@ def record(trials: Sequence[Trial], asked: int, budget: Budget, facts: Mapping[s
     }
 
 
-def _key(setting: Setting) -> str:
+def key_of(setting: Setting) -> str:
+    """What a setting's folder is called."""
     plain = "-".join(f"{key}-{value}" for key, value in setting.items()).replace(":", "-").replace("/", "-")
     return f"{plain[:60]}-{sha256(canonical_json(dict(setting)).encode())[:8]}"
 

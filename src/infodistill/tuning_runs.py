@@ -7,10 +7,10 @@ or else a key of the recipe (of the method, when sampling).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from infodistill import jobs, nets
 from infodistill.asking import Asked, requested
@@ -19,12 +19,16 @@ from infodistill.distilled import Distilled
 from infodistill.evaluation import scored
 from infodistill.progress import Tell
 from infodistill.real import RealData
-from infodistill.recipe import TERMS, parse, setting
+from infodistill.recipe import TERMS, setting
 from infodistill.runfolder import follow
 from infodistill.tuning import Setting
 
 if TYPE_CHECKING:
     from infodistill.diffusion.request import SampleRequest
+
+
+OPTIONS = ("ipc", "steps", "sampler", "cfg", "scale", "beta", "prototype", "contextual", "add", "together")
+"""Flags of `sample` that a setting may change; the others say what is sampled from, or on what."""
 
 
 def axis(text: str) -> tuple[str, list[Any]]:
@@ -96,6 +100,8 @@ class Distilling:
         Raises:
             ValueError: it changes what the data are, or cannot be run.
         """
+        if "protocol" in change:
+            raise ValueError("every setting is judged under one protocol: give it with --set protocol=NAME")
         made = prepare(requested(changed(self.asked, change)), tell=self.tell, say=quiet)
         if made.real.fingerprint != self.base.real.fingerprint or made.recipe.zca != self.base.recipe.zca:
             raise ValueError(f"a setting must leave the data as they are, {dict(change)} does not")
@@ -112,11 +118,11 @@ class Distilling:
         folder.mkdir(parents=True, exist_ok=True)
         job = prepared.job(self.rest, {name: strengths[0] for name, strengths in prepared.grid.items()})
         follow(job, folder, prepared.recipe.steps, tell=self.tell, what="tune")
-        return job.export(net=prepared.recipe.net, recipe=prepared.recipe.as_dict())
+        return job.export()
 
     def judge(self, made: Distilled) -> Sequence[float]:
-        """Held-out accuracies of fresh networks, the same for every setting."""
-        recipe = parse(cast("dict[str, Any]", made.meta["recipe"]))
+        """Held-out accuracies of fresh networks, of the flags' own architecture and protocol for every setting."""
+        recipe = self.base.recipe
         return scored(
             made, self.rest, jobs.network(recipe.net, self.rest.shape), protocol=jobs.protocol(recipe, self.rest),
             seeds=range(self.held.networks), policy=self.base.policy, progress=self.tell,
@@ -153,10 +159,17 @@ class Sampling:
 
     def prepared(self, change: Setting) -> Any:
         from infodistill.diffusion.running import planned
+        from infodistill.diffusion.steering import SETTINGS
 
-        known = {entry.name for entry in fields(self.request)} - {"set"}
-        options = {key: tuple([value]) if key == "add" else value for key, value in change.items() if key in known}
-        further = {key: value for key, value in change.items() if key not in known}
+        options = {key: change[key] for key in change if key in OPTIONS}
+        if "add" in change:
+            options["add"] = (*self.request.add, str(change["add"]))
+        further = {key: value for key, value in change.items() if key not in options}
+        own = SETTINGS[self.request.method]
+        if odd := [key for key in further if key not in own]:
+            raise ValueError(
+                f"--try {odd[0]} is nothing to choose for {self.request.method}: {', '.join(OPTIONS + own)}"
+            )
         request = replace(self.request, **options, set={**self.request.set, **further})
         return replace(self.base, request=request, plan=planned(request, self.base.model), say=quiet)
 
@@ -188,7 +201,9 @@ class Sampling:
         from infodistill.diffusion.supplying import digest_of
 
         told = {**self.request.as_dict(), "generator": digest_of(self.base.model)}
-        return {**{key: value for key, value in told.items() if key != "data"}, **_told(self.held, self.base.real)}
+        seen = {"generator_note": "the generator may have seen the held-out images, for all settings alike"}
+        kept = {key: value for key, value in told.items() if key != "data"}
+        return {**kept, **_told(self.held, self.base.real), **seen}
 
 
 def changed(asked: Asked, change: Setting) -> Asked:
@@ -196,7 +211,7 @@ def changed(asked: Asked, change: Setting) -> Asked:
     flags = {name: change[name] for name in ("ipc", "steps", "net") if name in change}
     terms = {name: str(change[name]) for name in change if name in TERMS}
     kept = tuple(text for text in asked.add if text.partition("=")[0] not in terms)
-    added = tuple(f"{name}={value}" for name, value in terms.items() if value != "0")
+    added = tuple(f"{name}={value}" for name, value in terms.items() if value not in ("0", "0.0"))
     others = tuple(f"{name}={_toml(value)}" for name, value in change.items() if name not in {*flags, *terms})
     return replace(asked, **flags, add=(*kept, *added), set=(*asked.set, *others))
 

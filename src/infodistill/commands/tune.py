@@ -104,7 +104,9 @@ def _tuned(
         kept, runs.make, runs.judge, out / "trials", budget=budget, circumstances=runs.circumstances(), told=_tell
     )
     told = {"fraction": runs.held.fraction, "held_out_images": len(runs.rest.test or ()), "nets": runs.held.networks}
+    told |= {name: value for name, value in runs.circumstances().items() if name == "generator_note"}
     facts = record(trials, len(settings), budget, told)
+    _put_aside(out, facts["chosen"])
     write_bytes(out / "tune.json", pretty_json(facts))
     write_bytes(out / "tune.png", trials_png(trials, chosen(trials)))
     say(f"chosen: {name_of(facts['chosen'])} ({facts['rule']}; best: {name_of(facts['best'])})")
@@ -112,6 +114,17 @@ def _tuned(
         runs.final(facts["chosen"], out / "best", {**facts, "then": "re-run on all training data"})
         say(f"report: {refresh_report(out / 'best')}\nnext: infodistill evaluate {out / 'best'}")
     return facts
+
+
+def _put_aside(out: Path, chosen: dict[str, Any]) -> None:
+    """Keep the artefact of an earlier choice under that setting's name: a longer tuning may choose otherwise."""
+    from infodistill.serialise import read_object
+    from infodistill.tuning import key_of
+
+    if (out / "best").exists() and (out / "tune.json").exists():
+        before = read_object(out / "tune.json")["chosen"]
+        if before != chosen:
+            (out / "best").rename(out / f"best-{key_of(before)}")
 
 
 def _tell(trial: Trial) -> None:

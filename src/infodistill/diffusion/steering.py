@@ -28,6 +28,15 @@ from infodistill.diffusion.plain_values import check_values, whole
 from infodistill.diffusion.sampling import plain
 from infodistill.diffusion.supply import supplied
 
+SETTINGS: Mapping[str, tuple[str, ...]] = {
+    "dit": (),
+    "igds": ("bandwidth", "side", "rule", "route", "window", "clip", "per_class"),
+    "mgd3": ("pull", "until", "n_init"),
+    "minimax": tuple(entry.name for entry in fields(Minimax)),
+    "igd": ("net", "epochs", *(entry.name for entry in fields(IGD) if entry.name != "steps")),
+}
+"""What `--set` may name, by method."""
+
 
 def plainly(making: Making) -> Steered:
     """`dit`: no guidance, or by the added terms alone."""
@@ -61,7 +70,7 @@ def informed(making: Making) -> Steered:
 
 def drawn_to_modes(making: Making) -> Steered:
     """`mgd3`: pulled to k-means centres; `--scale` is the pull."""
-    request, set_ = making.request, making.given("pull", "until", "n_init")
+    request, set_ = making.request, making.given(*SETTINGS["mgd3"])
     told: dict[str, Any] = {}
     if request.scale is not None:
         set_["pull"] = request.scale
@@ -75,7 +84,7 @@ def drawn_to_modes(making: Making) -> Steered:
 
 def fine_tuned(making: Making) -> Steered:
     """`minimax`: a copy of the model, trained on; then plain sampling."""
-    told: dict[str, Any] = {"seed": making.request.seed, **making.given(*(entry.name for entry in fields(Minimax)))}
+    told: dict[str, Any] = {"seed": making.request.seed, **making.given(*SETTINGS["minimax"])}
     check_values(Minimax, told, "--set ")
     how = Minimax(**told)
     saving = Saving(making.folder / "minimax.checkpoint", {"data": making.real.fingerprint})
@@ -86,8 +95,7 @@ def fine_tuned(making: Making) -> Steered:
 
 def influenced(making: Making) -> Steered:
     """`igd`: by what a classifier's training says; `--scale` is k."""
-    request, own = making.request, ("net", "epochs", *(entry.name for entry in fields(IGD) if entry.name != "steps"))
-    set_ = making.given(*own)
+    request, set_ = making.request, making.given(*SETTINGS["igd"])
     name = str(set_.pop("net", None) or default_net(making.real.shape))
     fit = replace(SURROGATE, epochs=int(set_.pop("epochs", SURROGATE.epochs)))
     if request.scale is not None:
@@ -130,7 +138,7 @@ def igds_settings(making: Making) -> IGDS:
         ValueError: a name nobody knows.
     """
     request = making.request
-    told = making.given("bandwidth", "side", "rule", "route", "window", "clip", "per_class")
+    told = making.given(*SETTINGS["igds"])
     _check_sizes(told)
     how = IGDS(
         prototype=_known("prototype", request.prototype or "p3", PROTOTYPES),
