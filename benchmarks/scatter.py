@@ -115,13 +115,21 @@ def plot(args: argparse.Namespace) -> None:
     """The record, a picture per data set, and the tables on the screen."""
     sets = rows(args.work)
     record = conclude(sets)
-    write_bytes(args.out.with_suffix(".json"), pretty_json(record))
+    write_bytes(args.out.with_suffix(".json"), pretty_json(_rounded(record)))
     for data, found in record["correlations"].items():
         own = [row for row in sets if row["data"] == data]
-        part = "" if data == "digits" else f"-{data}"
-        path = args.out.with_name(f"{args.out.name}{part}.png")
-        draw(own, found, path, f"{data}: {len(own)} sets; Spearman's rank correlation with accuracy")
+        title = f"{data}: {len(own)} sets; Spearman's rank correlation with accuracy"
+        draw(own, found, args.pictures / f"scatter-{data}.png", title)
         print(f"{data}: {len(own)} sets\n\n{table(found)}\n")
+
+
+def _rounded(value: Any) -> Any:
+    """Five digits are more than any of these numbers is good for."""
+    if isinstance(value, Mapping):
+        return {name: _rounded(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(one) for one in value]
+    return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
 def parse() -> argparse.Namespace:
@@ -130,6 +138,7 @@ def parse() -> argparse.Namespace:
         parser.add_argument(stage, action="store_true")
     parser.add_argument("--work", type=Path, default=Path(".scatter"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/scatter"))
+    parser.add_argument("--pictures", type=Path, default=Path("docs/figures"))
     parser.add_argument("--mnist", help="the folder of MNIST")
     parser.add_argument("--igds", type=Path, help="the folder of a finished `reproduce igds-digits`")
     parser.add_argument("--family", type=Path, nargs=2, metavar=("RESULTS", "SETS"), help="a finished family.py")
