@@ -159,6 +159,17 @@ def test_results_go_when_other_tensors_take_their_place(tmp_path: Path) -> None:
     }
 
 
+def test_a_measure_is_of_the_tensors_that_were_read(tmp_path: Path) -> None:
+    folder = artefact().save(tmp_path / "set")
+    read = folders.tensors_hash(folder)
+    folders.record_measure(folder, {"unit": "nats"}, tensors=read)
+    assert json.loads((folder / "measure.json").read_text())["tensors_sha256"] == read
+    artefact(seed=1).save(folder)  # while the next measure runs
+    with pytest.raises(ValueError, match="replaced while it was measured"):
+        folders.record_measure(folder, {"unit": "bits"}, tensors=read)
+    assert folders.measure_of(folder) is None and not folders.changed_files(folder)
+
+
 def test_results_of_other_tensors_are_dropped(tmp_path: Path) -> None:
     folder = artefact().save(tmp_path / "set")
     for name, content in (

@@ -111,20 +111,8 @@ def _manifest(distilled: Distilled) -> dict[str, Any]:
 
 
 _RESERVED = frozenset(
-    [
-        "schema_version",
-        "classes",
-        "ipc",
-        "shape",
-        "space",
-        "plan",
-        "images_bytes",
-        "labels_bytes",
-        "label_kind",
-        "versions",
-        "sha256",
-        "manifest_sha256",
-    ]
+    ["schema_version", "classes", "ipc", "shape", "space", "plan", "images_bytes", "labels_bytes", "label_kind"]
+    + ["versions", "sha256", "manifest_sha256"]
 )
 
 
@@ -207,10 +195,25 @@ def record_result(folder: str | Path, result: Mapping[str, Any]) -> None:
     seal(path, written=(RESULTS, "README.md"))
 
 
-def record_measure(folder: str | Path, facts: Mapping[str, Any]) -> None:
-    """Store an information profile beside the artefact."""
+def tensors_hash(folder: str | Path) -> str | None:
+    """The sha256 recorded for the tensors of an artefact: asked before `load`, what a later measure is about."""
+    return recorded(Path(folder), TENSORS)
+
+
+def record_measure(folder: str | Path, facts: Mapping[str, Any], *, tensors: str | None = None) -> None:
+    """Store an information profile beside the artefact whose `tensors` (`tensors_hash`; None: those there) were read.
+
+    Raises:
+        ValueError: other tensors have taken their place since.
+    """
     path = Path(folder)
-    write_bytes(path / MEASURE, pretty_json({**facts, STAMP: recorded(path, TENSORS)}))
+    now = recorded(path, TENSORS)
+    if tensors is not None and now != tensors:
+        raise ValueError(
+            f"the set in '{path.name}' was replaced while it was measured (its tensors had sha256 {tensors[:12]}…, "
+            f"now {str(now)[:12]}…): nothing was stored, measure it again"
+        )
+    write_bytes(path / MEASURE, pretty_json({**facts, STAMP: now}))
     seal(path, written=(MEASURE,))
 
 
