@@ -59,7 +59,13 @@ class EightBit:
 
 
 def eight_bit(images: Tensor, space: ValueSpace) -> EightBit:
-    """Images (n, c, h, w) written in `space` as pixels, clipped to [0, 1] and rounded to multiples of 1/255."""
+    """Images (n, c, h, w) written in `space` as pixels, clipped to [0, 1] and rounded to multiples of 1/255.
+
+    Raises:
+        ValueError: neither 1 nor 3 channels, which no PNG file holds.
+    """
+    if images.shape[1] not in (1, 3):
+        raise ValueError(f"a PNG file has 1 or 3 channels, the images have {images.shape[1]}: use --to ddranking")
     pixels = space.to_pixels(images.float())
     rounded = (pixels.clamp(0, 1) * 255).round()
     error = float((rounded / 255 - pixels).double().square().mean().sqrt())

@@ -36,13 +36,23 @@ dataset = load_dataset(".", "metadata")  # image, label (its number) and, where 
 ```
 """
 
+GREY = """
+The images are grey, and torchvision's ImageFolder gives every image three equal channels: turn them into one again
+before mean and std, `ImageFolder("train", transform=torchvision.transforms.Grayscale())`.
+"""
+
 
 def imagefolder(distilled: Distilled, space: ValueSpace) -> Form:
     """PNG files in class folders. `space`: mean and std readers are told to normalise by.
 
     `metadata.jsonl` has a line {"file_name", "label", "soft_label"} per image; `soft_label` where there are some. A
     folder is called like its class, or number and name where the names would not sort as the classes are numbered.
+
+    Raises:
+        ValueError: a class without an image (no reader sees an empty folder, so every later class would get another
+            number), or images of neither 1 nor 3 channels.
     """
+    _refuse_gaps(distilled)
     stored = eight_bit(distilled.images, distilled.space)
     form, losses = of_pixels(distilled, stored, space)
     hidden = () if form.soft_labels is None else ("soft labels are only in metadata.jsonl, which torchvision ignores",)
@@ -56,17 +66,22 @@ def imagefolder(distilled: Distilled, space: ValueSpace) -> Form:
             lines.append(json.dumps({"file_name": name, **label_entries(form, row)}))
         write_bytes(folder / "train" / "metadata.jsonl", ("\n".join(lines) + "\n").encode())
 
-    return Form(form, (*losses, *hidden), READING, fill, FRONT)
+    return Form(form, (*losses, *hidden), READING + (GREY if distilled.shape[0] == 1 else ""), fill, FRONT)
+
+
+def _refuse_gaps(distilled: Distilled) -> None:
+    counts = distilled.y.bincount(minlength=distilled.num_classes).tolist()
+    missing = [repr(name) for name, count in zip(distilled.class_names, counts, strict=True) if count == 0]
+    if missing:
+        few = ", ".join(missing[:6]) + (f" and {len(missing) - 6} more" if len(missing) > 6 else "")
+        raise ValueError(
+            f"image folders number the classes that have images, and {len(missing)} of {distilled.num_classes} have "
+            f"none ({few}): --to parquet keeps the numbers"
+        )
 
 
 def png(pixels: Tensor) -> bytes:
-    """One image, uint8 (c, h, w) with 1 or 3 channels, as a PNG file.
-
-    Raises:
-        ValueError: another number of channels.
-    """
-    if len(pixels) not in (1, 3):
-        raise ValueError(f"a PNG file has 1 or 3 channels, the images have {len(pixels)}: use --to ddranking")
+    """One image, uint8 (c, h, w) with 1 or 3 channels (`eight_bit` sees to that), as a PNG file."""
     array = pixels[0].numpy() if len(pixels) == 1 else pixels.permute(1, 2, 0).numpy()
     raw = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(array)).save(raw, "PNG", optimize=True)

@@ -57,10 +57,12 @@ def publish(
         {"form", "out", "images", "losses", "accuracy" or None}.
 
     Raises:
-        ValueError: an unknown form, a folder that is not empty, or images the form cannot hold.
+        ValueError: an unknown form, a folder that is not empty or has no name ('.'), or images the form cannot hold.
     """
     if to not in FORMS:
         raise ValueError(f"unknown form '{to}', known: {', '.join(FORMS)}")
+    if out.name in ("", ".."):  # a folder cannot be put in the place of the one it is in
+        raise ValueError(f"--out wants the name of a new folder, got '{out}'")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"'{out}' exists already and is not an empty folder: choose another --out")
     distilled = open_artefact(folder)
