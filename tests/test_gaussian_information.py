@@ -71,10 +71,55 @@ def test_invertible_linear_maps_and_empty_columns_change_nothing() -> None:
 
 def test_what_follows_from_something_else_is_certain() -> None:
     x = normal(50, 2)
-    assert gaussian_mutual_information(x, x[:, :1]) > 15  # infinite, up to rounding
     assert gaussian_entropy(torch.cat([x, torch.zeros(50, 1).double()], 1)) == -math.inf
     labels = torch.arange(50) % 5
     assert gaussian_class_information(x + 1000 * labels[:, None], labels) == pytest.approx(math.log(5), abs=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("n", [12, 500])
+def test_a_copy_or_a_linear_map_is_infinite_information(n: int, dtype: torch.dtype) -> None:
+    x = normal(n, 3).to(dtype)
+    mapped = x @ normal(3, 2, key=1).to(dtype)
+    noisy = normal(n, 1, key=2).to(dtype)
+    for y in (x, x[:, :1], mapped, torch.cat([x[:, 1:2], noisy], 1), torch.cat([x, x], 1)):
+        assert gaussian_mutual_information(x, y) == math.inf
+    assert 0 < gaussian_mutual_information(x, x, 0.1) < math.inf
+    assert 3 < gaussian_mutual_information(x, x[:, :1] + 1e-3 * noisy) < 9  # about log 1000
+
+
+def test_constants_tell_nothing_and_without_a_sign() -> None:
+    flat = torch.full((20, 2), 3.0)
+    for value in (gaussian_mutual_information(flat, flat), gaussian_class_information(flat, torch.arange(20) % 2)):
+        assert value == 0
+        assert math.copysign(1, value) == 1
+
+
+@pytest.mark.parametrize("value", [math.nan, -math.inf])
+def test_values_that_are_not_finite_are_refused_with_the_argument(value: float) -> None:
+    x, labels = normal(30, 2), torch.arange(30) % 3
+    bad = x.clone()
+    bad[4, 0] = bad[4, 1] = value
+    told = "must be finite, got NaN or infinite values in 1 of 30 rows"
+    with pytest.raises(ValueError, match=f"^y {told}$"):
+        gaussian_mutual_information(x, bad)
+    for call in (gaussian_entropy, lambda f: gaussian_class_information(f, labels)):
+        with pytest.raises(ValueError, match=f"^x {told}$"):
+            call(bad)
+
+
+def test_no_shrinkage_is_refused_where_the_covariance_is_singular() -> None:
+    x, y = normal(12, 6), normal(12, 6, key=1)
+    with pytest.raises(ValueError, match=r"12 columns need at least 13 rows, got 12.*shrinkage above 0"):
+        gaussian_mutual_information(x, y, 0.0)
+    assert math.isfinite(gaussian_mutual_information(x, y[:, :5], 0.0))
+    assert math.isfinite(gaussian_mutual_information(x, torch.cat([y[:, :5], y[:, :1]], 1), 0.0))  # 5 independent ones
+    with pytest.raises(ValueError, match="6 columns need at least 7 rows, got 6"):
+        gaussian_entropy(x[:6], 0.0)
+    assert math.isfinite(gaussian_entropy(x[:7], 0.0))
+    with pytest.raises(ValueError, match="6 columns need at least 8 rows, got 7"):
+        gaussian_class_information(x[:7], torch.arange(7) % 2, 0.0)
+    assert math.isfinite(gaussian_class_information(x[:8], torch.arange(8) % 2, 0.0))
 
 
 def test_fewer_rows_than_columns_are_shrunk_towards_no_information() -> None:

@@ -153,6 +153,46 @@ def test_normal_scores_are_the_quantiles_of_the_ranks() -> None:
     assert normal_scores(normal(5, 2, 3)).shape == (5, 2, 3)
 
 
+ESTIMATES: dict[str, Callable[[Tensor, Tensor, Tensor], object]] = {
+    "one": lambda x, y, c: ksg_mutual_information(y, x),
+    "two": lambda x, y, c: ksg_mutual_information_2(y, x),
+    "given": lambda x, y, c: ksg_conditional_mutual_information(y, x, y),
+    "class": lambda x, y, c: class_mutual_information(x, c),
+    "entropy": lambda x, y, c: neighbour_entropy(x),
+    "scores": lambda x, y, c: normal_scores(x),
+    "jitter": lambda x, y, c: jittered(x),
+}
+
+
+@pytest.mark.parametrize("columns", [2, 20])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("name", ESTIMATES)
+def test_values_that_are_not_finite_are_refused_with_the_argument(name: str, value: float, columns: int) -> None:
+    x, y, _ = sides(columns)
+    x[3, 1] = x[40, 0] = x[40, 1] = value
+    side = "y" if name in ("one", "two", "given") else "x"
+    with pytest.raises(ValueError, match=f"^{side} must be finite, got NaN or infinite values in 2 of {N} rows$"):
+        ESTIMATES[name](x, y, torch.arange(N) % 3)
+
+
+def test_one_column_that_spreads_far_does_not_drown_the_others_in_many_columns() -> None:
+    """A bimodal column at +-10,000 squares to 1e8: float32 resolves 8 there, and the others are 5 apart."""
+    labels = torch.arange(N) % 2
+    x = normal(N, 14).float()
+    x[:, 0] += 2.5 * labels
+    x[:, 13] = 10_000 * (2 * (torch.arange(N) // 2 % 2) - 1)
+    found = class_mutual_information(x, labels)
+    assert found == pytest.approx(brute_class(x.double(), labels, 3, 2.0), abs=1e-10)
+    assert ksg_mutual_information(x[:, :7], x[:, 7:]) == pytest.approx(
+        brute_1(x[:, :7].double(), x[:, 7:].double(), 3, 2.0), abs=1e-10
+    )
+    exact = neighbour_entropy(x.double())
+    assert neighbour_entropy(x) == pytest.approx(exact, abs=1e-9)
+    near = np.sort(distances(x.double(), 2.0))[:, 2]
+    ball = 7 * math.log(math.pi) - math.lgamma(8)
+    assert exact == pytest.approx(float(digamma(N) - digamma(3) + ball + 14 * np.log(near).mean()), abs=1e-6)
+
+
 def test_mistakes_say_what_was_wanted() -> None:
     x, labels = normal(30, 2), torch.tensor([0] * 27 + [1] * 3)
     with pytest.raises(ValueError, match=r"smallest class - 1 = 2, got 3"):

@@ -93,6 +93,37 @@ def test_a_temperature_mends_confidence_and_only_from_training_rows() -> None:
     assert usable_information(*halves, calibrated(sure)) == usable_information(*halves, calibrated(sure))
 
 
+@pytest.mark.parametrize("counts", [(1, 1, 1, 1), (9, 1, 1, 2), (3, 3, 3, 3), (1, 40, 1, 1)])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_one_row_of_every_class_is_never_held_back(counts: tuple[int, ...], seed: int) -> None:
+    y = torch.arange(4).repeat_interleave(torch.tensor(counts))
+    x = normal(len(y), 2) + y[:, None]
+    seen: list[Tensor] = []
+
+    def family(train_x: Tensor, train_y: Tensor, classes: int) -> Predictor:
+        seen.append(train_y)
+        return linear()(train_x, train_y, classes)
+
+    assert math.isfinite(usable_information(x, y, x, y, calibrated(family, 0.5, seed)))
+    assert sorted(set(seen[0].tolist())) == [0, 1, 2, 3]
+    assert len(seen[0]) == len(y) - min(round(0.5 * len(y)), len(y) - 4)
+
+
+def test_nothing_held_back_is_no_temperature() -> None:
+    x, y = normal(10, 3), torch.arange(10)
+    torch.testing.assert_close(calibrated(linear())(x, y, 10)(x), linear()(x, y, 10)(x))
+
+
+@pytest.mark.parametrize("name", ["train_x", "test_x"])
+def test_rows_that_are_not_finite_are_refused_with_the_argument(name: str) -> None:
+    y = torch.arange(12) % 3
+    rows = {"train_x": normal(12, 2), "test_x": normal(12, 2)}
+    rows[name] = rows[name].clone()
+    rows[name][5] = math.nan
+    with pytest.raises(ValueError, match=f"^{name} must be finite, got NaN or infinite values in 1 of 12 rows$"):
+        usable_information(rows["train_x"], y, rows["test_x"], y, linear())
+
+
 def test_the_network_is_keyed() -> None:
     y = torch.arange(60) % 3
     x = normal(60, 4)

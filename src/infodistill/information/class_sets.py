@@ -42,6 +42,18 @@ def require_positive(name: str, value: float) -> None:
         raise ValueError(f"{name} must be positive, got {value}")
 
 
+def require_finite(name: str, samples: Float[Tensor, "n ..."]) -> None:
+    """Refuse samples with NaN or infinite values: an estimate would be a number that means nothing.
+
+    Raises:
+        ValueError: with the argument and how many rows.
+    """
+    # In parts: `isfinite` makes a copy of what it reads.
+    bad = sum(int((~part.isfinite().reshape(len(part), -1).all(1)).sum()) for part in samples.detach().split(4096))
+    if bad:
+        raise ValueError(f"{name} must be finite, got NaN or infinite values in {bad} of {len(samples)} rows")
+
+
 def in_floats(f: Float[Tensor, "*s"]) -> Float[Tensor, "*s"]:
     """The same numbers in float32 or better: distances and logarithms are not taken in half precision."""
     return f.to(torch.promote_types(f.dtype, torch.float32))

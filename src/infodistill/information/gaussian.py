@@ -30,6 +30,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from infodistill.information.class_sets import require_finite
+
 BLOCK = 4096
 """Rows taken to float64 at a time."""
 
@@ -46,12 +48,14 @@ def gaussian_entropy(x: Float[Tensor, "n ..."], shrinkage: float | None = None) 
         shrinkage: weight in [0, 1] of the isotropic part; None takes 0 when n > d, else Ledoit and Wolf's.
 
     Raises:
-        ValueError: fewer than 2 rows, or a shrinkage outside [0, 1].
+        ValueError: fewer than 2 rows, values that are not finite, a shrinkage outside [0, 1], or 0 with n <= d.
     """
-    rows = _rows(x)
+    rows = _rows(x, "x")
     _check(rows, shrinkage)
     count, columns = rows.shape
     weight = _weight(rows, count > columns, shrinkage)
+    if not weight:
+        _require_rows(count, columns, count - 1)
     log_det = _log_det(_shrunk(_scatter(rows) / (count - 1), weight))
     bias = 0.0 if weight else _wishart(count - 1, columns)
     return columns / 2 * math.log(2 * math.pi * math.e) + (log_det - bias) / 2
@@ -62,9 +66,11 @@ def gaussian_mutual_information(
 ) -> float:
     """The information of jointly Gaussian X and Y with these canonical correlations, in nats.
 
-    Sign: larger is more; unbiased for Gaussian samples, so slightly negative at independence. Range: up to +inf, where
-    a column of y follows linearly from x. Unchanged by invertible linear maps of x and of y (without shrinkage).
-    Constant and linearly dependent columns within a side carry nothing and are left out.
+    Sign: larger is more; unbiased for Gaussian samples, so slightly negative at independence. Range: up to +inf, which
+    it is where a combination of the columns of y follows linearly from x, as for y = x: where 1 - rho_i^2 is at most
+    4 (p + q) roundings, of float64 or the square of the samples' own (it is quadratic in their errors). With shrinkage
+    it stays finite. Unchanged by invertible linear maps of x and of y (without shrinkage). Constant and linearly
+    dependent columns within a side carry nothing and are left out; 0 where none remain.
 
     Args:
         x: (n, p) samples, or (n,).
@@ -72,9 +78,10 @@ def gaussian_mutual_information(
         shrinkage: weight in [0, 1] of the isotropic part; None takes 0 when n > p + q + 1, else Ledoit and Wolf's.
 
     Raises:
-        ValueError: the lengths differ, fewer than 2 rows, or a shrinkage outside [0, 1].
+        ValueError: the lengths differ, fewer than 2 rows, values that are not finite, a shrinkage outside [0, 1], or 0
+            with no more rows than columns that are left.
     """
-    left, right = _rows(x), _rows(y)
+    left, right = _rows(x, "x"), _rows(y, "y")
     if len(left) != len(right):
         raise ValueError(f"x and y need as many rows as each other, got {len(left)} and {len(right)}")
     _check(left, shrinkage)
@@ -83,11 +90,15 @@ def gaussian_mutual_information(
     total = _shrunk(_scatter(rows) / (count - 1), weight)
     p = left.shape[1]
     a, b = _whitener(total[:p, :p]), _whitener(total[p:, p:])
-    correlation = torch.linalg.svdvals(a.T @ total[:p, p:] @ b).clamp(max=1)
-    value = -0.5 * float(torch.log1p(-correlation.square()).sum())
-    if weight or not math.isfinite(value):
-        return value
     (_, r), (_, s) = a.shape, b.shape
+    if not weight:
+        _require_rows(count, r + s, count - 1)
+    correlation = torch.linalg.svdvals(a.T @ total[:p, p:] @ b).clamp(max=1)
+    apart = 1 - correlation.square()
+    certain = not weight and bool((apart <= 4 * len(total) * _rounding(left, right)).any())
+    value = math.inf if certain else 0.0 - 0.5 * float(apart.log().sum())
+    if weight or certain:
+        return value
     return value - (_wishart(count - 1, r) + _wishart(count - 1, s) - _wishart(count - 1, r + s)) / 2
 
 
@@ -107,9 +118,10 @@ def gaussian_class_information(
             and Wolf's.
 
     Raises:
-        ValueError: the lengths differ, no more rows than classes, or a shrinkage outside [0, 1].
+        ValueError: the lengths differ, no more rows than classes, values that are not finite, a shrinkage outside
+            [0, 1], or 0 with fewer rows beyond the classes than columns that are left.
     """
-    rows = _rows(x)
+    rows = _rows(x, "x")
     if len(rows) != len(labels):
         raise ValueError(f"x and labels need as many rows as each other, got {len(rows)} and {len(labels)}")
     _, index, sizes = labels.unique(return_inverse=True, return_counts=True)
@@ -122,7 +134,9 @@ def gaussian_class_information(
     between = _scatter(rows) - _scatter(inside)
     within = _shrunk(_scatter(inside) / (count - classes), weight) * (count - classes)
     white = _whitener(within + between)
-    value = -0.5 * _log_det(white.T @ within @ white)
+    if not weight:
+        _require_rows(count, white.shape[1], count - classes)
+    value = 0.0 - 0.5 * _log_det(white.T @ within @ white)
     if not weight:
         value -= (_log_wishart(count - 1, white.shape[1]) - _log_wishart(count - classes, white.shape[1])) / 2
     share = sizes.double() / count
@@ -180,7 +194,8 @@ def _wishart(freedom: int, columns: int) -> float:
     return _log_wishart(freedom, columns) - columns * math.log(freedom)
 
 
-def _rows(x: Tensor) -> Tensor:
+def _rows(x: Tensor, name: str) -> Tensor:
+    require_finite(name, x)
     x = x.detach()
     return (x.flatten(1) if x.ndim > 1 else x[:, None]).to(torch.promote_types(x.dtype, torch.float32))
 
@@ -189,6 +204,20 @@ def _standard(rows: Tensor) -> Tensor:
     """Columns with mean 0 and variance 1; constant ones 0."""
     spread, mean = torch.std_mean(rows, 0)
     return (rows - mean) / torch.where(spread > 0, spread, 1)
+
+
+def _rounding(left: Tensor, right: Tensor) -> float:
+    own = max(torch.finfo(side.dtype).eps for side in (left, right))
+    return max(own**2, torch.finfo(torch.float64).eps)
+
+
+def _require_rows(count: int, columns: int, most: int) -> None:
+    """Without shrinkage a covariance of more columns than degrees of freedom is singular."""
+    if columns > most:
+        raise ValueError(
+            f"without shrinkage {columns} columns need at least {columns + count - most} rows, got {count}: take more, "
+            "or a shrinkage above 0 (None chooses it)"
+        )
 
 
 def _check(rows: Tensor, shrinkage: float | None, least: int = 2) -> None:

@@ -23,6 +23,8 @@ moves by less than 0.01 at 5,000. After `normal_scores` both are the same to the
 distance 0. Labels belong in `class_mutual_information`; rounded values can be told apart by `jittered`. A bootstrap
 *with* replacement makes copies: take subsamples without.
 
+*NaN and infinities* are refused: they have no neighbours, and the counts would be of nothing.
+
 *Cost.* See `neighbours`: trees in up to 12 columns, else n^2 d in blocks of bounded memory. To go faster, take fewer
 rows or fewer columns (a projection can only lose information).
 """
@@ -36,6 +38,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from infodistill.information.class_sets import require_finite
 from infodistill.information.neighbours import (
     class_counts_within,
     cube_counts,
@@ -59,7 +62,7 @@ def ksg_mutual_information(x: Float[Tensor, "n ..."], y: Float[Tensor, "n ..."],
         k: neighbours, 1 <= k < n.
 
     Raises:
-        ValueError: the lengths differ, k is out of range, or a pair occurs more than k times.
+        ValueError: the lengths differ, k is out of range, a pair occurs more than k times, or values are not finite.
     """
     _check([x, y], k)
     n_x, n_y = cube_counts([x, y], k, ((0,), (1,)))
@@ -73,7 +76,7 @@ def ksg_mutual_information_2(x: Float[Tensor, "n ..."], y: Float[Tensor, "n ..."
     larger, its bias at strong dependence smaller.
 
     Raises:
-        ValueError: the lengths differ, k is out of range, or a pair occurs more than k times.
+        ValueError: the lengths differ, k is out of range, a pair occurs more than k times, or values are not finite.
     """
     _check([x, y], k)
     n_x, n_y = rectangle_counts([x, y], k)
@@ -95,7 +98,7 @@ def ksg_conditional_mutual_information(
         k: neighbours, 1 <= k < n.
 
     Raises:
-        ValueError: the lengths differ, k is out of range, or a triple occurs more than k times.
+        ValueError: the lengths differ, k is out of range, a triple occurs more than k times, or values are not finite.
     """
     _check([x, y, z], k)
     n_xz, n_yz, n_z = cube_counts([x, y, z], k, ((0, 2), (1, 2), (2,)))
@@ -115,10 +118,12 @@ def class_mutual_information(x: Float[Tensor, "n ..."], labels: Int[Tensor, " n"
         k: neighbours, 1 <= k < the rows of the smallest class.
 
     Raises:
-        ValueError: the lengths differ, a class has no more than k rows, or a sample occurs more than k times in one.
+        ValueError: the lengths differ, a class has no more than k rows, a sample occurs more than k times in one, or
+            values are not finite.
     """
     if len(x) != len(labels):
         raise ValueError(f"x and labels need as many rows as each other, got {len(x)} and {len(labels)}")
+    require_finite("x", x)
     _, index, sizes = labels.unique(return_inverse=True, return_counts=True)
     if not 1 <= k < int(sizes.min()):
         raise ValueError(
@@ -142,7 +147,7 @@ def neighbour_entropy(x: Float[Tensor, "n ..."], k: int = 3) -> float:
         k: neighbours, 1 <= k < n.
 
     Raises:
-        ValueError: k is out of range, or a sample occurs more than k times.
+        ValueError: k is out of range, a sample occurs more than k times, or values are not finite.
     """
     _check([x], k)
     columns = x[0].numel()
@@ -156,9 +161,13 @@ def normal_scores(x: Float[Tensor, "n ..."]) -> Float[Tensor, "n ..."]:
 
     A homeomorphism of the columns in the limit of many samples, so information stays; and what is estimated after it
     cannot depend on increasing maps of the columns, nor on their scale. As Kraskov et al. advise for skewed data.
+
+    Raises:
+        ValueError: values are not finite.
     """
     from scipy.stats import rankdata  # takes a second to import
 
+    require_finite("x", x)
     flat = x.detach().flatten(1) if x.ndim > 1 else x.detach()[:, None]
     scores = torch.empty_like(flat)
     for column, values in enumerate(flat.T):
@@ -172,7 +181,11 @@ def jittered(x: Float[Tensor, "n ..."], scale: float = 1e-6, seed: int = 0) -> F
 
     Tells rounded values apart for the estimators above, as KSG do. The noise can only lower the information, and what
     it reads off values that are really discrete depends on the scale: no number to rely on. A constant column stays.
+
+    Raises:
+        ValueError: values are not finite.
     """
+    require_finite("x", x)
     flat = x.flatten(1) if x.ndim > 1 else x[:, None]
     noise = torch.randn(flat.shape, generator=stream(seed, "jitter"), dtype=torch.float64).to(flat)
     return (flat + scale * flat.std(0, correction=0) * noise).view_as(x)
@@ -185,6 +198,8 @@ def _check(sides: Sequence[Tensor], k: int) -> None:
         raise ValueError(f"{names} need as many rows as each other, got {' and '.join(map(str, lengths))}")
     if not 1 <= k < lengths[0]:
         raise ValueError(f"k must lie between 1 and the number of samples - 1 = {lengths[0] - 1}, got {k}")
+    for name, side in zip("xyz", sides, strict=False):
+        require_finite(name, side)
     _require_distinct(sides, k)
 
 

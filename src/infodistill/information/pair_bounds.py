@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from infodistill.information.class_sets import require_positive
+from infodistill.information.class_sets import require_finite, require_positive
 from infodistill.information.neighbours import distance_blocks
 from infodistill.information.usable import label_entropy
 
@@ -78,6 +78,7 @@ def channel_class_bounds(f: Float[Tensor, "n ..."], labels: Int[Tensor, " n"], v
 def _told_apart(f: Tensor, labels: Tensor, variance: float) -> tuple[Bounds, Bounds]:
     """Bounds on I(J; Z) and on I(J; Z | C)."""
     require_positive("the variance", variance)
+    require_finite("f", f)
     _, index, sizes = labels.unique(return_inverse=True, return_counts=True)
     among = torch.tensor([math.log(len(f)), float(sizes.double().log()[index].mean())] * 2, dtype=torch.float64)
     total = torch.zeros(4, dtype=torch.float64)

@@ -22,6 +22,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from infodistill.information.class_sets import require_finite
 from infodistill.nets.initialise import initialise
 from infodistill.seeding import stream
 from infodistill.training import Fit, fit
@@ -58,11 +59,13 @@ def usable_information(
         family: `linear()`, `network(...)`, or any fit of log q(y|x).
 
     Raises:
-        ValueError: lengths differ, or a test class has no training rows.
+        ValueError: lengths differ, rows are not finite, or a test class has no training rows.
     """
     if len(train_x) != len(train_y) or len(test_x) != len(test_y) or not len(test_y):
         sizes = f"{len(train_x)} and {len(train_y)}, {len(test_x)} and {len(test_y)}"
         raise ValueError(f"rows and labels must be equally many, and some for testing, got {sizes}")
+    require_finite("train_x", train_x)
+    require_finite("test_x", test_x)
     classes, index = train_y.unique(return_inverse=True)
     unknown = ~torch.isin(test_y, classes)
     if bool(unknown.any()):
@@ -149,11 +152,12 @@ class calibrated:
     """A family with a temperature: q(y|x)^(1/T) normalised, T chosen on a part of the *training* rows held back.
 
     Networks trained to the end are surer than they are right, and the mean of -log q then exceeds H(Y). The bound's
-    direction stays: T is part of the fit.
+    direction stays: T is part of the fit. One row of every class stays in the rest, so that the family has seen it;
+    with one row of each there is none to hold back, and T is 1.
 
     Args:
         family: what is fitted on the rest.
-        held: the fraction held back.
+        held: the fraction of all rows held back, as far as the classes have more than one.
         seed: key of the split.
     """
 
@@ -163,8 +167,11 @@ class calibrated:
 
     def __call__(self, train_x: Tensor, train_y: Tensor, classes: int) -> Predictor:
         order = torch.randperm(len(train_y), generator=stream(self.seed, "usable.calibration")).to(train_y.device)
-        back, rest = order.tensor_split([max(1, round(self.held * len(order)))])
+        held = _spared(train_y[order], classes, max(1, round(self.held * len(order))))
+        back, rest = order[held], order[~held]
         predictor = self.family(train_x[rest], train_y[rest], classes)
+        if not len(back):
+            return predictor
         with torch.no_grad():
             log_q = torch.cat([predictor(train_x[rows]) for rows in back.split(ROWS)]).double()
         grid = torch.logspace(-2, 1, 61, dtype=torch.float64).tolist()  # 1/T from 0.01 to 10
@@ -178,6 +185,14 @@ class calibrated:
             return (best * predictor(x)).log_softmax(1)
 
         return sharpened
+
+
+def _spared(labels: Tensor, classes: int, count: int) -> Tensor:
+    """The first `count` rows but for the last of every class, as a mask (n,)."""
+    place = torch.arange(len(labels), device=labels.device)
+    last = place.new_zeros(classes).scatter_reduce_(0, labels, place, "amax", include_self=False)
+    others = place != last[labels]
+    return others & (others.cumsum(0) <= count)
 
 
 @torch.no_grad()
