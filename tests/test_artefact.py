@@ -161,7 +161,7 @@ def test_results_go_when_other_tensors_take_their_place(tmp_path: Path) -> None:
 
 def test_a_measure_is_of_the_tensors_that_were_read(tmp_path: Path) -> None:
     folder = artefact().save(tmp_path / "set")
-    read = folders.tensors_hash(folder)
+    read = folders.recorded(folder, folders.TENSORS)
     folders.record_measure(folder, {"unit": "nats"}, tensors=read)
     assert json.loads((folder / "measure.json").read_text())["tensors_sha256"] == read
     artefact(seed=1).save(folder)  # while the next measure runs

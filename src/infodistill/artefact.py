@@ -110,10 +110,10 @@ def _manifest(distilled: Distilled) -> dict[str, Any]:
     }
 
 
-_RESERVED = frozenset(
-    ["schema_version", "classes", "ipc", "shape", "space", "plan", "images_bytes", "labels_bytes", "label_kind"]
-    + ["versions", "sha256", "manifest_sha256"]
-)
+_RESERVED = frozenset([
+    *("schema_version", "classes", "ipc", "shape", "space", "plan", "images_bytes", "labels_bytes", "label_kind"),
+    *("versions", "sha256", "manifest_sha256"),
+])  # fmt: skip
 
 
 def load(path: Path) -> Distilled:
@@ -195,13 +195,8 @@ def record_result(folder: str | Path, result: Mapping[str, Any]) -> None:
     seal(path, written=(RESULTS, "README.md"))
 
 
-def tensors_hash(folder: str | Path) -> str | None:
-    """The sha256 recorded for the tensors of an artefact: asked before `load`, what a later measure is about."""
-    return recorded(Path(folder), TENSORS)
-
-
 def record_measure(folder: str | Path, facts: Mapping[str, Any], *, tensors: str | None = None) -> None:
-    """Store an information profile beside the artefact whose `tensors` (`tensors_hash`; None: those there) were read.
+    """Store an information profile beside the artefact whose `tensors` (sha256; None: those there now) were read.
 
     Raises:
         ValueError: other tensors have taken their place since.
