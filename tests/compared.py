@@ -61,7 +61,7 @@ def made(
 ) -> Path:
     """An artefact, evaluated with the network `small` unless `values` is None; `images` picks which images it has."""
     chosen = hash_of(method, seed) if images is None else images
-    told = {"protocol": "quick", "net": "small", "seconds": 10.0, **meta}
+    told = {"protocol": "quick", "net": "small", "seconds": 10.0, "recipe": {"method": method}, **meta}
     path = artefact(ipc, chosen, **{**told, "method": method}).with_meta(seed=seed).save(folder)
     if values is not None:
         record_result(path, evaluation({"small": values}))

@@ -72,6 +72,25 @@ def test_another_weight_is_another_method_and_a_measured_weight_is_not(tmp_path:
     assert [(row["label"], row["sets"]) for row in rows] == [("dm+cmi (a)", 2), ("dm+cmi (c)", 1)]
 
 
+@pytest.mark.parametrize("how", ["untold", "imported"])
+def test_sets_that_do_not_tell_what_made_them_are_no_sets_of_one_method(how: str, tmp_path: Path) -> None:
+    for number, name in enumerate(("a", "b")):
+        file = {"imported": {"sha256": name * 64}} if how == "imported" else {}
+        made(tmp_path / name, POOR, images=number, recipe=None, **file)
+    rows = compare([tmp_path / "a", tmp_path / "b"], seeds=3, evaluate=never).record["groups"][0]["contenders"]
+    assert [(row["label"], row["sets"]) for row in rows] == [("dm (a)", 1), ("dm (b)", 1)]
+
+
+def test_sets_of_one_imported_file_are_one_contender(tmp_path: Path) -> None:
+    folders = [
+        made(tmp_path / str(seed), POOR, images=seed, seed=seed, recipe=None, imported={"sha256": "a" * 64})
+        for seed in (0, 1)
+    ]
+    folders.append(made(tmp_path / "dm", GOOD, method="x"))
+    rows = compare(folders, seeds=3, evaluate=never).record["groups"][0]["contenders"]
+    assert [(row["label"], row["sets"]) for row in rows] == [("dm", 2), ("x", 1)]
+
+
 def test_other_sizes_are_said_not_compared(tmp_path: Path) -> None:
     folders = [
         made(tmp_path / "two", POOR),

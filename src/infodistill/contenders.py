@@ -15,6 +15,9 @@ from infodistill.result import seeds_of, values_of
 from infodistill.runs import Run, read_run
 from infodistill.serialise import canonical_json
 
+OF_ONE_SIZE = ("name", "ipc", "expected", "notes")
+"""What recipes of one method for several sizes may differ in."""
+
 
 @dataclass(frozen=True)
 class Entrant:
@@ -39,15 +42,30 @@ class Entrant:
 
     @property
     def recipe(self) -> str:
-        """Everything the set was made by except the seed and what was measured on the way: one text per method."""
+        """Everything the set was made by except the seed and what was measured on the way: one text per method.
+
+        A set that does not tell what made it (from the Python interface, or a file that was imported) is alone, or
+        with the other sets of that file: sets that agree in what nobody wrote down need not be of one method.
+        """
+        return canonical_json([*self._made_by(dict(self.meta.get("recipe") or {})), list(self.task)])
+
+    @property
+    def line(self) -> str:
+        """`recipe` for any number of images per class: what joins the sizes of a method."""
+        kept = {k: v for k, v in dict(self.meta.get("recipe") or {}).items() if k not in OF_ONE_SIZE}
+        return canonical_json([*self._made_by(kept), self.task[0]])
+
+    def _made_by(self, recipe: Mapping[str, Any]) -> list[Any]:
         meta = self.meta
         terms = {
             name: {key: value for key, value in dict(told).items() if key != "last_weight"}
             for name, told in dict(meta.get("terms", {})).items()
         }
-        asked = [dict(meta.get(name, {})) for name in ("guidance", "generator")]
-        parts = [meta.get(name) for name in ("label", "method", "net", "steps", "recipe", "sampling", "added")]
-        return canonical_json([*parts, terms, asked[0].get("terms"), asked[1].get("from"), list(self.task)])
+        asked = [dict(meta.get(name) or {}) for name in ("guidance", "generator", "imported")]
+        parts = [recipe, *(meta.get(name) for name in ("label", "method", "net", "steps", "sampling", "added"))]
+        file = asked[2].get("sha256")
+        alone = None if file or meta.get("recipe") or meta.get("sampling") else recorded(self.folder, TENSORS)
+        return [*parts, terms, asked[0].get("terms"), asked[1].get("from"), file, alone]
 
     def scored(self, protocol: str, net: str) -> Scored | None:
         """Its accuracies by network seed; None where it was not evaluated so."""
