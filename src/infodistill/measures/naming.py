@@ -6,9 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import torch
-
 from infodistill.measures.quantities import Shared, Usable, agreement, c2, c5, decoded, neighbours, per_byte
+from infodistill.measures.quantities import classes_apart as most_apart
 from infodistill.measures.reading import Reading
 from infodistill.measures.seen import Ground, Seen
 
@@ -51,8 +50,7 @@ def label_entropy(seen: Seen) -> float:
 
 def classes_apart(seen: Seen) -> float:
     """What Ross's estimate reads where classes do not touch: psi(n) - <psi(n_c)>, about H of the set's labels."""
-    counts = seen.counts.double()
-    return float(torch.digamma(counts.sum()) - (counts * torch.digamma(counts)).sum() / counts.sum())
+    return most_apart(seen.y)
 
 
 def log_per_class(seen: Seen) -> float:
@@ -85,7 +83,8 @@ SHARED = (
     "made the class easier to read, a fall that it threw something away. Early stages read low for every set, because "
     "the critic is a plain cosine: compare with random real images at the same stage, not with other stages. Fitted "
     "on the pairs it is read on, it ends a little too high, more so with few images: compare only at equal images per "
-    "class. Wrong labels read below 0, which means nothing shared. "
+    "class. Where the set's images resemble training images of their class no more than others, nothing is claimed: "
+    "0, from which chance can lead slightly below. "
     "A nearest-neighbour estimate (KSG) cannot be made: no real image is the partner of a given one of the set."
 )
 
@@ -98,7 +97,8 @@ FIXED: Mapping[str, Quantity] = {
         "How much of the uncertainty about the class of a new real image goes away once a linear classifier has "
         "learned from this set alone, on pixels averaged to at most 8 x 8. It is at most what real images tell about "
         "their class, H(Y) at best, and falls short of it where the set misleads or the classifier is too simple. It "
-        "cannot say what other classifiers would learn.",
+        "cannot say what other classifiers would learn. Told by training images how far to trust it, a useless set "
+        "claims nothing, 0, and chance can lead slightly below.",
         label_entropy,
     ),
     "usable_network": Quantity(
@@ -118,8 +118,9 @@ FIXED: Mapping[str, Quantity] = {
         "lower",
         HELD_OUT,
         "The set used as a dictionary: a new real image gets the class of the images of the set it resembles in "
-        "averaged pixels (p3 of the sampling bounds). Nothing is trained, so it judges the images themselves; sets "
-        "that only make sense to a network score low here and may still train well.",
+        "averaged pixels (p3 of the sampling bounds, which has no floor). Nothing is trained, so it judges the images "
+        "themselves; sets that only make sense to a network score low here and may still train well. A set that tells "
+        "nothing about training images claims nothing, 0, and chance can lead slightly below.",
         label_entropy,
     ),
     "neighbours": Quantity(
@@ -160,18 +161,19 @@ FIXED: Mapping[str, Quantity] = {
         IMAGES,
         "How much the images of a class differ in teacher features (CMI, Zhong et al. 2025): 0 when a network sees "
         "them all alike. Methods that minimise it make sets easy to learn from; whether less is better is theirs to "
-        "show. Compare only at equal images per class and with the same teachers. Wrong labels read high.",
+        "show. Compare only at equal images per class and with the same teachers, which the command trains anew: not "
+        "those a set was made with. Wrong labels read high.",
         log_per_class,
     ),
     "per_byte": Quantity(
-        "usable bits per stored byte",
+        "usable bits of a label, per stored byte",
         per_byte,
         "lower",
         HELD_OUT,
         "What the small network can use (above), in thousandths of a bit per label of a held-out image, divided by "
-        "the bytes the set is stored in: images, labels and learned numbers, uncompressed. Good for comparing storage"
-        " at one data set; since the first images of a class tell most, smaller sets always look better. Random real "
-        "images count as float32 here; as 8-bit pixels they would take a quarter.",
+        "the bytes the set is stored in: images, labels, learned numbers and a whitening, uncompressed. Good for "
+        "comparing storage at one data set; since the first images of a class tell most, smaller sets always look better. "
+        "Random real images count as float32 here; as 8-bit pixels they would take a quarter.",
         no_ceiling,
         DENSITY,
     ),

@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 
+from infodistill.measures.controls import shuffled
 from infodistill.measures.naming import Quantity, label_entropy, quantities
-from infodistill.measures.reading import Reading, interval, summary
-from infodistill.measures.seen import Ground, Seen, plain_bytes, shuffled
+from infodistill.measures.reading import Reading, Undefined, interval, summary
+from infodistill.measures.seen import Ground, Seen, plain_bytes
 from infodistill.types import Batch
 
 Told = Callable[[str, int, int], None]
@@ -55,8 +56,8 @@ def information_profile(
 
     An entry: `mean` (the value, None with a `reason` where it is not defined), `interval` (low, high) and `over` (what
     was drawn again for it), `bound`, `ceiling`, `share` (value / H(Y), for what H(Y) bounds), `unit`, `title`, `note`,
-    and the controls `random` (None with a `random_reason` where the data have no subset of this size) and `shuffled`:
-    mean, sample standard deviation and number over sets.
+    and the controls `random` (None with a `random_reason` where the data have no subset of this size) and `shuffled`
+    (None with a `shuffled_reason` where labels cannot be wrong): mean, sample standard deviation and number over sets.
 
     Args:
         batch: the set, on the device of the data.
@@ -67,7 +68,7 @@ def information_profile(
     """
     seed, asked = ground.seed, quantities(ground)
     others, missing = _subsets(batch, ground, effort.subsets)
-    mixed = [shuffled(batch, seed, i) for i in range(effort.shuffles)]
+    mixed, unmixed = _mixed(batch, seed, effort.shuffles)
     total, size = 1 + len(others) + len(mixed), plain_bytes(batch) if stored is None else stored
     if progress is not None:
         progress("sets read", 0, total)
@@ -88,6 +89,7 @@ def information_profile(
             "random": summary([one[name] for one in random]),
             "random_reason": missing,
             "shuffled": summary([one[name] for one in disordered]),
+            "shuffled_reason": unmixed,
             "note": quantity.note,
         }
         for name, quantity in asked.items()
@@ -104,6 +106,14 @@ def _subsets(batch: Batch, ground: Ground, count: int) -> tuple[list[Batch], str
         return [], f"there are no random subsets of this size: {error}"
 
 
+def _mixed(batch: Batch, seed: int, count: int) -> tuple[list[Batch], str | None]:
+    """The set under wrong labels; else none, and why."""
+    try:
+        return [shuffled(batch, seed, i) for i in range(count)], None
+    except Undefined as error:
+        return [], str(error)
+
+
 Found = tuple[Reading | None, str | None]
 """A reading, or the reason why there is none."""
 
@@ -113,10 +123,10 @@ def _read(seen: Seen, asked: Mapping[str, Quantity]) -> dict[str, Found]:
 
 
 def _attempt(seen: Seen, quantity: Quantity) -> Found:
-    """One number that does not exist must not take the others down."""
+    """One number that does not exist must not take the others down; any other failure must."""
     try:
         reading = quantity.read(seen)
-    except (ValueError, ArithmeticError, RuntimeError) as error:  # RuntimeError: LinAlgError is one
+    except ValueError as error:
         return None, " ".join(str(error).split()) or type(error).__name__
     if not math.isfinite(reading.value):
         return None, f"it came out as {reading.value}"
@@ -148,5 +158,5 @@ def _entry(quantity: Quantity, found: Found, seen: Seen, *, name: str, resamples
 def _interval(reading: Reading, seed: int, name: str, resamples: int) -> tuple[float, float] | None:
     try:
         return interval(reading, seed=seed, owner=name, resamples=resamples)
-    except (ValueError, ArithmeticError):
+    except ValueError:
         return None

@@ -13,19 +13,25 @@ from torch import Tensor
 from infodistill.information import conditional_mutual_information, kolchinsky_tracey, renyi2_entropy
 from infodistill.information.ksg import class_mutual_information
 from infodistill.information.set_decoder import set_decoder_log_likelihood
-from infodistill.measures.reading import Reading, Undefined, class_mean, halved, resampled
+from infodistill.measures.reading import Again, Reading, Undefined, class_mean, half_stretch, halved, repeats, resampled
 from infodistill.measures.seen import Seen
-from infodistill.measures.stages import shared_information
+from infodistill.measures.stages import calibrated, shared_information
 
 NEIGHBOURS = 3
 """k; fewer where a class has too few images for it."""
 
 
 def decoded(seen: Seen) -> Reading:
-    """P3: log C + mean log q_S(y | x) of held-out images, the set itself being the decoder."""
-    g, h = seen.ground, seen.bandwidth
-    rows = set_decoder_log_likelihood(g.judged_f, g.judged.y, seen.f, seen.y, bandwidth=h, classes=g.real.num_classes)
-    return class_mean(g.label_entropy + rows, g.judged.y)
+    """P3: log C + mean log q_S(y | x) of held-out images, the set itself being the decoder.
+
+    Where no bandwidth tells more than nothing about training images, q is uniform, its limit for wide bandwidths.
+    """
+    g, h, classes = seen.ground, seen.bandwidth, seen.ground.real.num_classes
+    if math.isinf(h):
+        rows = g.judged_f.new_full((len(g.judged.y),), -math.log(classes))
+    else:
+        rows = set_decoder_log_likelihood(g.judged_f, g.judged.y, seen.f, seen.y, bandwidth=h, classes=classes)
+    return class_mean(g.label_entropy + rows, g.judged.y, g.label_entropy)
 
 
 @dataclass(frozen=True)
@@ -36,13 +42,13 @@ class Usable:
 
     def __call__(self, seen: Seen) -> Reading:
         g = seen.ground
-        return class_mean(g.label_entropy + seen.usable_by(self.family), g.judged.y)
+        return class_mean(g.label_entropy + seen.usable_by(self.family), g.judged.y, g.label_entropy)
 
 
 def per_byte(seen: Seen) -> Reading:
     """Usable information of the network in millibits a held-out label, divided by the stored bytes of the set."""
     g, scale = seen.ground, 1000 / math.log(2) / seen.stored
-    return class_mean(scale * (g.label_entropy + seen.usable_by("network")), g.judged.y)
+    return class_mean(scale * (g.label_entropy + seen.usable_by("network")), g.judged.y, scale * g.label_entropy)
 
 
 def neighbours(seen: Seen) -> Reading:
@@ -56,10 +62,19 @@ def neighbours(seen: Seen) -> Reading:
         return fmean(class_mutual_information(f[rows], seen.y[rows], k) for f in seen.features)
 
     whole = torch.arange(len(seen.y), device=seen.y.device)
-    again = (smallest + 1) // 2 > k
+    again: Again = lambda generator: over(halved(seen.y, generator).to(seen.y.device))  # noqa: E731
     return Reading(
-        over(whole), (lambda generator: over(halved(seen.y, generator).to(seen.y.device))) if again else None
+        over(whole),
+        again if (smallest + 1) // 2 > k else None,
+        most=classes_apart(seen.y),
+        stretch=half_stretch(seen.y),
     )
+
+
+def classes_apart(y: Tensor) -> float:
+    """What Ross's estimate reads where classes do not touch, its most: psi(n) - <psi(n_c)>, about H of these labels."""
+    counts = y.unique(return_counts=True)[1].double()
+    return float(torch.digamma(counts.sum()) - (counts * torch.digamma(counts)).sum() / counts.sum())
 
 
 def agreement(seen: Seen) -> Reading:
@@ -93,8 +108,12 @@ class Shared:
     def __call__(self, seen: Seen) -> Reading:
         g = seen.ground
         critics = [critics[self.stage] for critics in g.critics]
-        syn, real = ([stages[self.stage] for stages in side] for side in (seen.stages, g.paired_stages))
-        return shared_information(critics, syn, seen.y, real, g.paired.y)
+        sides = (seen.stages, g.known_stages, g.paired_stages)
+        syn, known, real = ([stages[self.stage] for stages in side] for side in sides)
+        trusted = [
+            calibrated(critic, a, seen.y, b, g.known.y) for critic, a, b in zip(critics, syn, known, strict=True)
+        ]
+        return shared_information(trusted, syn, seen.y, real, g.paired.y)
 
 
 c2, c5 = Diversity(kolchinsky_tracey), Diversity(renyi2_entropy)
@@ -102,6 +121,7 @@ c2, c5 = Diversity(kolchinsky_tracey), Diversity(renyi2_entropy)
 
 def _of_images(seen: Seen, over: Callable[[Tensor], float]) -> Reading:
     y = seen.y
-    return Reading(
-        over(torch.arange(len(y), device=y.device)), lambda generator: over(resampled(y, generator).to(y.device))
-    )
+    again: Again = lambda generator: over(resampled(y, generator).to(y.device))  # noqa: E731
+    most = math.log(int(seen.counts.max()))
+    whole = torch.arange(len(y), device=y.device)
+    return Reading(over(whole), again if repeats(y) else None, least=0.0, most=most)

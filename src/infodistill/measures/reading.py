@@ -25,14 +25,25 @@ class Undefined(ValueError):
 
 @dataclass(frozen=True)
 class Reading:
-    """A value and, where rows can be drawn again, how."""
+    """A value and, where rows can be drawn again, how.
+
+    Args:
+        value: the number.
+        again: the number on a resample.
+        least: what it cannot fall below.
+        most: what it cannot exceed.
+        stretch: the standard deviation of the value over that of its resamples.
+    """
 
     value: float
     again: Again | None = None
+    least: float = -math.inf
+    most: float = math.inf
+    stretch: float = 1.0
 
 
 def interval(reading: Reading, *, seed: int, owner: str, resamples: int) -> tuple[float, float] | None:
-    """`value` ± 1.96 standard deviations over `resamples` keyed resamples; None where that is not defined.
+    """`value` ± 1.96 standard deviations over `resamples` keyed resamples, cut to the number's range, or None.
 
     Around the value rather than percentiles: with repeated rows every measure of spread comes out lower, so the
     percentiles of a diversity can lie wholly beside it, while its standard deviation is still that of the sample.
@@ -42,8 +53,9 @@ def interval(reading: Reading, *, seed: int, owner: str, resamples: int) -> tupl
     drawn = [reading.again(stream(seed, f"measure.resample.{owner}", step)) for step in range(resamples)]
     if not all(math.isfinite(value) for value in drawn):
         return None
-    reach = WIDTH * stdev(drawn)
-    return reading.value - reach, reading.value + reach
+    reach = WIDTH * reading.stretch * stdev(drawn)
+    low, high = max(reading.value - reach, reading.least), min(reading.value + reach, reading.most)
+    return min(low, reading.value), max(high, reading.value)  # rounding may put the value itself beside its range
 
 
 def resampled(y: Tensor, generator: torch.Generator) -> Tensor:
@@ -57,7 +69,8 @@ def halved(y: Tensor, generator: torch.Generator) -> Tensor:
     """Half of the rows of every class, rounded up, without repetition, class-major.
 
     Half-sampling: a mean over half of n distinct rows scatters about that over all n as the latter does about the
-    truth, s^2 (2/n - 1/n) = s^2 / n. For estimators that repeated rows would break (nearest neighbours).
+    truth, s^2 (2/n - 1/n) = s^2 / n. For estimators that repeated rows would break (nearest neighbours). Where n is
+    odd it scatters less, see `half_stretch`.
     """
     order, start, count = _groups(y)
     shuffled = torch.rand(len(order), generator=generator, dtype=torch.float64)
@@ -66,12 +79,29 @@ def halved(y: Tensor, generator: torch.Generator) -> Tensor:
     return order[by_class][within < (count + 1) // 2]
 
 
-def class_mean(rows: Tensor, y: Tensor) -> Reading:
+def half_stretch(y: Tensor) -> float:
+    """The standard deviation of a mean over all rows, over that of its values on halves (`halved`); 1 for even counts.
+
+    With m = (n + 1) / 2 of n rows s^2 (1/m - 1/n) = s^2 / n (n - 1) / (n + 1); classes are joined by their sizes.
+    """
+    n = y.unique(return_counts=True)[1].double()
+    m = ((n + 1) / 2).floor()
+    scatter = float((n.square() / m - n).sum())
+    return math.sqrt(float(n.sum()) / scatter) if scatter > 0 else math.inf
+
+
+def repeats(y: Tensor) -> bool:
+    """Whether a class has two rows; if none has, every resample within classes is the same."""
+    return bool((y.unique(return_counts=True)[1] > 1).any())
+
+
+def class_mean(rows: Tensor, y: Tensor, most: float = math.inf) -> Reading:
     """The mean over classes of the mean over their rows (r,); resampled over rows within classes."""
     rows, y = rows.double().cpu(), y.cpu()
     weight = class_weights(y)
     ordered = weight[_groups(y)[0]]  # counts do not change: one weight a place
-    return Reading(float(rows @ weight), lambda generator: float(rows[resampled(y, generator)] @ ordered))
+    again: Again = lambda generator: float(rows[resampled(y, generator)] @ ordered)  # noqa: E731
+    return Reading(float(rows @ weight), again if repeats(y) else None, most=most)
 
 
 def class_weights(y: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import log
+from math import inf, log
 
 import torch
 from torch import Tensor
@@ -18,7 +18,6 @@ from infodistill.measures.reading import Undefined
 from infodistill.measures.stages import Critic, fitted_critics, stage_features
 from infodistill.measures.usable import Family, Linear, Network, usable_rows
 from infodistill.real import RealData
-from infodistill.seeding import stream
 from infodistill.types import Batch, NetFactory
 
 KNOWN, JUDGED, PER_CLASS, PAIRED = 2000, 5000, 500, 640
@@ -37,12 +36,18 @@ class Ground:
         views: teachers.
         seed: key of the draws and of every training.
         net: the network family; a ConvNet of width 32 with the depth its image size asks for when None.
+
+    Raises:
+        ValueError: the data has images of one class only.
     """
 
     real: RealData
     views: Sequence[View]
     seed: int = 0
     net: NetFactory | None = None
+
+    def __post_init__(self) -> None:
+        require_classes(self.real)
 
     @cached_property
     def known(self) -> Batch:
@@ -82,7 +87,11 @@ class Ground:
     @cached_property
     def critics(self) -> list[list[Critic]]:
         """For every teacher that is looked through, for every stage: a critic fitted on training images only."""
-        return [fitted_critics(stage_features(view, self.known), self.known.y) for view in self.looked]
+        return [fitted_critics(stages, self.known.y) for stages in self.known_stages]
+
+    @cached_property
+    def known_stages(self) -> list[list[Tensor]]:
+        return [stage_features(view, self.known) for view in self.looked]
 
     @cached_property
     def paired_stages(self) -> list[list[Tensor]]:
@@ -131,10 +140,11 @@ class Seen:
 
     @cached_property
     def bandwidth(self) -> float:
-        """The bandwidth h of P3, the tightest on training images."""
+        """The bandwidth h of P3, the tightest on training images; infinite where none tells anything about them."""
         self.require_all_classes()
         g = self.ground
-        return tightest_bandwidth(g.known_f, g.known.y, self.f, self.y, classes=g.real.num_classes)[0]
+        h, told = tightest_bandwidth(g.known_f, g.known.y, self.f, self.y, classes=g.real.num_classes)
+        return h if told > 0 else inf
 
     @cached_property
     def variance(self) -> float:
@@ -165,10 +175,13 @@ def averaged(batch: Batch) -> Tensor:
     return pooled(batch.space.to_pixels(batch.x.float()), SIDE).double()
 
 
-def shuffled(batch: Batch, seed: int, step: int) -> Batch:
-    """The same images with the labels, soft ones included, in a keyed random order."""
-    index = torch.randperm(len(batch), generator=stream(seed, "measure.shuffled", step)).to(batch.y.device)
-    return Batch(batch.x, batch.y[index], batch.target[index], batch.space, batch.noise, batch.kind)
+def require_classes(real: RealData) -> None:
+    """Raises ValueError where there is nothing a label could tell."""
+    for part, what in ((real, "training"), (real.test, "test")):
+        if part is not None and int((part.counts > 0).sum()) < 2:
+            raise ValueError(
+                f"a profile needs images of at least two classes, the {what} images of {real.name} are of one"
+            )
 
 
 def plain_bytes(batch: Batch) -> int:

@@ -4,7 +4,9 @@
 
 a, b: the same stage's output for an image of the set and for a held-out real one, joint when they are of one class.
 m (mean) and T (sharpness) come from *training* images paired with each other; log Z is fitted on the pairs at hand,
-which makes this the Donsker-Varadhan value of the critic. See `information.bounds`.
+which makes this the Donsker-Varadhan value of the critic. See `information.bounds`. A critic that reads nothing of a
+set paired with *training* images is taken at T = inf, where it claims nothing and reads 0: a choice that has not seen
+the held-out ones, so the direction of the bound stands.
 
 Not KSG: that estimator counts neighbours of pairs (a_i, b_i), and no real image belongs to a distilled one more than
 any other of its class. All that joins the two sides is the label, so log C is the ceiling at every stage.
@@ -12,8 +14,9 @@ any other of its class. All that joins the two sides is the label, so log C is t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 import torch
@@ -59,6 +62,12 @@ def fitted_critics(stages: Sequence[Tensor], y: Int[Tensor, " r"]) -> list[Criti
     return [_fitted(feature, y) for feature in stages]
 
 
+def calibrated(critic: Critic, syn: Tensor, y_syn: Tensor, known: Tensor, y_known: Tensor) -> Critic:
+    """The critic, or at T = inf if it reads at most 0 between the set and training images (r, d) of classes (r,)."""
+    told = similarity_numbers(critic(syn, known), y_syn, y_known)["nwj"]
+    return critic if told > 0 else replace(critic, temperature=math.inf)
+
+
 def shared_information(
     critics: Sequence[Critic], syn: Sequence[Tensor], y_syn: Tensor, real: Sequence[Tensor], y_real: Tensor
 ) -> Reading:
@@ -82,6 +91,7 @@ def shared_information(
         lambda generator: over(
             resampled(y_syn, generator).to(y_syn.device), resampled(y_real, generator).to(y_real.device)
         ),
+        most=math.log(len(y_syn.unique())),
     )
 
 
