@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 import infodistill
 from infodistill.cli import app
+from infodistill.importing.labels import read_labels
 
 X, Y = torch.rand(20, 1, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(20) % 10
 
@@ -27,6 +28,17 @@ def nan() -> torch.Tensor:
     return bad
 
 
+def jagged() -> torch.Tensor:
+    return torch.nested.nested_tensor([X[0], X[1]], layout=torch.jagged)
+
+
+def endless() -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    content["images"] = content
+    return content
+
+
+ROWS = torch.eye(10)[Y]
 MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     "nan": (lambda: (nan(), Y), "1 values that are not finite"),
     "none": (lambda: (X[:0], Y[:0]), "no images"),
@@ -45,6 +57,15 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     "view": (lambda: (torch.zeros(1).expand(20, 1, 8, 8), Y), "claim 1,280 values but hold fewer"),
     "sparse": (lambda: (X.to_sparse(), Y), "wanted plain numbers"),
     "whole": (lambda: (X.to(torch.complex64), Y), "wanted plain numbers"),
+    "meta": (lambda: (X.to("meta"), Y), "the images are a strided tensor of torch.float32 on the device meta"),
+    "nested": (lambda: (jagged(), Y[:2]), "the images are a nested tensor"),
+    "sparse labels": (lambda: (X, ROWS.to_sparse()), "the labels are a sparse_coo tensor"),
+    "whole labels": (lambda: (X, ROWS.to(torch.complex64)), "the labels are a strided tensor of torch.complex64"),
+    "meta labels": (lambda: (X, Y.to("meta")), "the labels are a strided tensor of torch.int64 on the device meta"),
+    "view of labels": (lambda: (X, torch.zeros(1).expand(20, 10**12)), "the labels claim 20,000,000,000,000 values"),
+    "whole rate": (lambda: (X, Y, torch.tensor(1 + 1j)), "the learned rates are a strided tensor of torch.complex64"),
+    "rate of 400 digits": (lambda: (X, Y, 10**400), "learned rate is inf"),
+    "endless": (endless, "containers in containers"),
 }
 
 
@@ -66,6 +87,8 @@ def test_one_sentence(tmp_path: Path, name: str) -> None:
         (["--space", "normalised", "--mean", "0.5,0.5", "--std", "1,1"], "one number for each of 1 channels"),
         (["--space", "normalised", "--mean", "half", "--std", "1"], "--mean wants numbers"),
         (["--space", "unit", "--lr", "-1"], "--lr must be positive"),
+        (["--space", "unit", "--lr", "inf"], "--lr must be positive and finite, got inf"),
+        (["--space", "unit", "--class-names", ",".join(f"name {i}" for i in range(99))], "'name 0' is none of them"),
         (["--space", "unit", "--labels", "nothing.pt"], "no file 'nothing.pt'"),
         (["--space", "unit", "--class-names", "a,b"], "2 names for 10 classes|none of them"),
     ],
@@ -88,6 +111,28 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     for name, text in {**words, "folder": "holds no images"}.items():
         result = call(tmp_path / name, "--data", "digits", "--space", "byte", "--out", tmp_path / "out")
         assert result.exit_code == 2 and text in result.stderr and "\n" not in result.stderr.strip(), result.stderr
+
+
+def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
+    torch.save((X, Y), tmp_path / "set.pt")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "README.md").write_text("precious")
+    result = call(tmp_path / "set.pt", "--data", "digits", "--space", "unit", "--out", tmp_path / "mine")
+    assert result.exit_code == 2 and "is not an empty folder" in result.stderr
+    assert [path.read_text() for path in (tmp_path / "mine").iterdir()] == ["precious"]
+
+
+def test_labels_of_many_classes_are_refused_before_they_are_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.Tensor, "double", lambda self: pytest.fail("copied"))
+    with pytest.raises(ValueError, match="for 1000 classes, the data has 10"):
+        read_labels(torch.zeros(20, 1000), 20, 10)
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize")  # going, but files that hold them stay
+def test_quantised_tensors_are_refused() -> None:
+    quantised = torch._empty_affine_quantized([20, 10], scale=0.1, zero_point=0, dtype=torch.quint8)
+    with pytest.raises(ValueError, match=r"the labels are a strided tensor of torch\.quint8"):
+        read_labels(quantised, 20, 10)
 
 
 def test_the_command_makes_an_artefact_and_warns(tmp_path: Path) -> None:

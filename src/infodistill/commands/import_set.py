@@ -54,6 +54,8 @@ def import_set(
 
     if (out / "distilled.json").exists():
         raise ValueError(f"'{out}' holds an artefact already: choose another --out")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"'{out}' exists and is not an empty folder: choose another --out")
     found = import_set(
         Published(
             file, data, space, size, labels, labels_are, lr, names_of(class_names), numbers_of(mean, "--mean"),

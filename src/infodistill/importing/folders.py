@@ -19,7 +19,7 @@ METADATA = "metadata.jsonl"
 
 
 def read_images(root: Path, classes: Sequence[str], channels: int) -> Found:
-    """Read `root/train/CLASS/*.png` or `root/CLASS/*.png`: images uint8 (n, c, h, w), labels int64 or float rows.
+    """Read `root/train/CLASS/*.png` or `root/CLASS/*.png`: images uint8 (n, c, h, w), labels int64, perhaps rows.
 
     A folder may be called like its class, or as `infodistill export` calls it. Files that do not end like images, and
     hidden ones, are left out.
@@ -38,9 +38,9 @@ def read_images(root: Path, classes: Sequence[str], channels: int) -> Found:
         raise ValueError(f"'{root}' holds no images: expected {train.name}/CLASS/image.png")
     images = torch.from_numpy(_stacked([path for path, _ in files], channels))
     rows = _soft([path.relative_to(train).as_posix() for path, _ in files], train / METADATA)
-    labels = torch.tensor([label for _, label in files]) if rows is None else rows
+    labels = torch.tensor([label for _, label in files])
     note = (f"soft labels from {METADATA}",) if rows is not None else ()
-    return Found(images, labels, None, tuple(path for path, _ in files), note)
+    return Found(images, labels, None, tuple(path for path, _ in files), note, rows)
 
 
 def _images(folder: Path) -> list[Path]:

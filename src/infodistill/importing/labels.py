@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from infodistill.importing.plain import plain
 from infodistill.types import LabelKind
 
 KINDS = ("hard", "soft", "logits", "scores")
@@ -32,18 +33,26 @@ def read_labels(labels: Tensor, images: int, classes: int, kind: str | None = No
     """
     if kind is not None and kind not in KINDS:
         raise ValueError(f"unknown kind of labels '{kind}', known: {', '.join(KINDS)}")
-    values = labels.detach()
+    values = plain(labels, "the labels").detach()
     if len(values.shape) > 1 and values.shape[1:].numel() == 1:
         values = values.flatten()
     if values.dim() not in (1, 2) or len(values) != images:
         raise ValueError(f"{images} images need labels ({images},) or ({images}, {classes}), got {tuple(labels.shape)}")
-    if not bool(torch.isfinite(values.double()).all()):
-        raise ValueError("the labels hold values that are not finite numbers")
-    if values.dim() == 1:
-        return _hard(values, classes, kind)
-    if values.shape[1] != classes:
+    if values.dim() == 2 and values.shape[1] != classes:
         raise ValueError(f"the labels are for {values.shape[1]} classes, the data has {classes}")
-    return _rows(values.double(), kind)
+    if not bool(torch.isfinite(values).all()):
+        raise ValueError("the labels hold values that are not finite numbers")
+    return _hard(values, classes, kind) if values.dim() == 1 else _rows(values.double(), kind)
+
+
+def beside(rows: Labelled, y: Tensor, classes: int) -> Labelled:
+    """Label rows beside the classes of their images, where the rows may put another class first."""
+    others = int((rows.y != y).sum())
+    kept = rows.rows
+    if kept is None and others:  # one-hot rows of other classes are no hard labels
+        kept = torch.nn.functional.one_hot(rows.y, classes).float()
+    aside = f"; in {others} of {len(y)} rows the largest is not the class of the image" if others else ""
+    return Labelled(y, kept, rows.kind, rows.words + aside)
 
 
 def in_order(found: Labelled, theirs: Sequence[str], ours: Sequence[str]) -> Labelled:

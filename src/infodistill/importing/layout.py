@@ -5,18 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from infodistill.importing.plain import plain
+
 
 def shaped(images: Tensor, shape: tuple[int, int, int]) -> tuple[Tensor, tuple[str, ...]]:
     """Images of data of `shape` (c, h, w): channels last, or grey ones without a channel, are turned; and a note if so.
 
     Raises:
-        ValueError: another shape, no image, values that are not finite numbers, or a tensor that is larger than its
-            memory (a view that repeats values: a small file could ask for terabytes).
+        ValueError: another shape, no image, values that are not finite numbers, or no plain tensor, see `plain`.
     """
-    if images.layout != torch.strided or images.is_quantized or images.is_complex():
-        raise ValueError(f"the images are a {images.layout} tensor of {images.dtype}; wanted plain numbers")
-    if images.numel() > images.untyped_storage().nbytes() // max(1, images.element_size()):
-        raise ValueError(f"the images claim {images.numel():,} values but hold fewer: the file is damaged or hostile")
+    images = plain(images, "the images")
     c, h, w = shape
     seen, notes = tuple(images.shape), ()
     if not seen or seen[0] == 0:

@@ -15,7 +15,7 @@ from infodistill.data.cache import file_sha256
 from infodistill.decoders import tiles
 from infodistill.distilled import ALL_ROWS, Distilled
 from infodistill.importing.folders import read_images
-from infodistill.importing.labels import Labelled, in_order, read_labels
+from infodistill.importing.labels import Labelled, beside, in_order, read_labels
 from infodistill.importing.layout import shaped
 from infodistill.importing.request import Published
 from infodistill.importing.spaces import guess, named, whitened_space
@@ -92,14 +92,21 @@ def _found(asked: Published, real: RealData) -> Found:
         return read_tensors(path, asked.labels, asked.which)
     if asked.space not in (None, "byte"):
         raise ValueError(f"a folder of images holds 8-bit pixels: its --space is byte, not {asked.space}")
-    return read_images(path, real.class_names, real.shape[0])
+    found = read_images(path, real.class_names, real.shape[0])
+    if asked.class_names is not None and found.rows is None:
+        raise ValueError("--class-names is the order of numbers in a file: folders of images are called like classes")
+    return found
 
 
 def _labelled(asked: Published, found: Found, real: RealData) -> Labelled:
     if found.labels is None:
         raise ValueError(f"'{asked.path.name}' holds images without labels: name their file with --labels")
-    labels = read_labels(found.labels, len(found.images), real.num_classes, asked.labels_are)
-    return labels if asked.class_names is None else in_order(labels, asked.class_names, real.class_names)
+    size = (len(found.images), real.num_classes)
+    if found.rows is not None and asked.labels_are == "hard":
+        return read_labels(found.labels, *size)
+    labels = read_labels(found.labels if found.rows is None else found.rows, *size, asked.labels_are)
+    ordered = labels if asked.class_names is None else in_order(labels, asked.class_names, real.class_names)
+    return ordered if found.rows is None else beside(ordered, found.labels, real.num_classes)
 
 
 def _placed(asked: Published, found: Found, images: Tensor, real: RealData) -> tuple[Placed, tuple[str, ...]]:
@@ -144,8 +151,8 @@ def _learned(asked: Published, found: Found) -> dict[str, Any]:
     rate = asked.lr if asked.lr is not None else found.rate
     if rate is None:
         return {}
-    if not rate > 0:
-        raise ValueError(f"--lr must be positive, got {rate}")
+    if not 0 < rate < float("inf"):
+        raise ValueError(f"--lr must be positive and finite, got {rate}")
     return {"scalars": {"lr": torch.tensor(rate)}, "plan": ({**ALL_ROWS, "rates": rate},)}
 
 

@@ -25,9 +25,17 @@ def names_of(text: str | None) -> tuple[str, ...] | None:
     if text is None:
         return None
     path = Path(text)
-    if not path.is_file():
+    if not _is_file(path):
         return tuple(part.strip() for part in text.split(","))
     content = path.read_text(encoding="utf-8").strip()
     if content.startswith("["):
         return tuple(str(name) for name in json.loads(content))
     return tuple(line.strip() for line in content.splitlines() if line.strip())
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file; a text that is too long for the name of one is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False

@@ -17,22 +17,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from infodistill.importing.plain import plain
+
 SUFFIXES = (".pt", ".pth")
 IMAGES = ("images", "image", "data", "x", "syn_images", "image_syn", "images_syn")
 LABELS = ("labels", "label", "targets", "target", "y", "syn_labels", "label_syn", "labels_syn")
 RATES = ("lr", "syn_lr", "lr_syn")
 """The names of the three parts in dictionaries and in file names."""
 
+DEEPEST = 8
+"""Containers in containers; published files have three, and one that holds itself has no end."""
+
 
 @dataclass(frozen=True)
 class Found:
-    """What a file holds: images as stored, labels as stored or None, a learned rate or None, files, what was chosen."""
+    """What a file holds: images as stored, labels as stored or None, a learned rate or None, files, what was chosen.
+
+    `rows` are label rows of images whose classes are known without them, from the folders they lie in.
+    """
 
     images: Tensor
     labels: Tensor | None
     rate: float | None
     files: tuple[Path, ...]
     notes: tuple[str, ...] = ()
+    rows: Tensor | None = None
 
 
 def read_tensors(path: Path, labels: Path | None = None, which: int = 0) -> Found:
@@ -122,8 +131,10 @@ def _beside(file: Path, words: Sequence[str]) -> Path | None:
 Three = tuple[Tensor, "Tensor | None", Any]
 
 
-def _parts(content: Any, name: str, which: int, notes: list[str]) -> Three:
+def _parts(content: Any, name: str, which: int, notes: list[str], depth: int = 0) -> Three:
     """Images, labels and rate of a tensor, a pair, a triple, a dictionary, or one of a list of these."""
+    if depth > DEEPEST:
+        raise ValueError(f"'{name}' holds containers in containers, {DEEPEST} deep and more; wanted images and labels")
     if isinstance(content, Tensor):
         return content, None, None
     if isinstance(content, Mapping):
@@ -133,15 +144,15 @@ def _parts(content: Any, name: str, which: int, notes: list[str]) -> Three:
             keys = ", ".join(str(key) for key in list(named)[:8])
             raise ValueError(f"'{name}' is a dictionary with {keys or 'nothing'}; wanted one of {', '.join(IMAGES)}")
         if not isinstance(images, Tensor):
-            return _parts(images, name, which, notes)
+            return _parts(images, name, which, notes, depth + 1)
         labels = _entry(named, LABELS)
         return images, None if labels is None else _tensor(labels, name), _entry(named, RATES)
     if isinstance(content, list | tuple) and content:
-        return _listed(cast("Sequence[Any]", content), name, which, notes)
+        return _listed(cast("Sequence[Any]", content), name, which, notes, depth + 1)
     raise ValueError(f"'{name}' holds a {type(content).__name__}; wanted a tensor, (images, labels) or a dictionary")
 
 
-def _listed(content: Sequence[Any], name: str, which: int, notes: list[str]) -> Three:
+def _listed(content: Sequence[Any], name: str, which: int, notes: list[str], depth: int) -> Three:
     if isinstance(content[0], Tensor):
         if len(content) not in (2, 3):
             raise ValueError(f"'{name}' holds {len(content)} tensors; wanted images and labels, and perhaps a rate")
@@ -153,7 +164,7 @@ def _listed(content: Sequence[Any], name: str, which: int, notes: list[str]) -> 
     chosen = content[which]
     if not isinstance(chosen, Tensor | Mapping) and not (isinstance(chosen, list | tuple) and _pair(chosen)):
         raise ValueError(f"'{name}' holds a list of {type(chosen).__name__}; wanted pairs of images and labels")
-    return _parts(chosen, name, 0, notes)
+    return _parts(chosen, name, 0, notes, depth)
 
 
 def _pair(content: Any) -> bool:
@@ -180,9 +191,13 @@ def _rate(value: Any) -> float | None:
         return None
     if not isinstance(value, Tensor | int | float):
         raise ValueError(f"the learned rate is a {type(value).__name__}; wanted one number")
-    numbers = torch.as_tensor(value).flatten()
-    if numbers.numel() != 1:
-        raise ValueError(f"there are {numbers.numel()} learned rates; wanted one (give it as --lr)")
-    if not 0 < (rate := float(numbers)) < float("inf"):
+    count = plain(value, "the learned rates").numel() if isinstance(value, Tensor) else 1
+    if count != 1:
+        raise ValueError(f"there are {count} learned rates; wanted one (give it as --lr)")
+    try:
+        rate = float(value)
+    except OverflowError:  # Python's integers have no end
+        rate = float("inf")
+    if not 0 < rate < float("inf"):
         raise ValueError(f"the learned rate is {rate:g}; wanted a positive number")
     return rate

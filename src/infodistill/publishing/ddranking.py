@@ -33,6 +33,8 @@ def ddranking(distilled: Distilled, space: ValueSpace) -> Form:
         losses = without_learned(replace(distilled, plan=(ALL_ROWS,), scalars=_others(distilled)))[1]
     losses = (*losses, "class names, mean and std are in this file only")
     targets = form.y if form.soft_labels is None else form.soft_labels.float()
+    if form.soft_labels is not None:
+        form, losses = replace(form, y=targets.argmax(1)), (*losses, *_hidden(form.y, targets))
 
     def fill(folder: Path) -> None:
         tensors = {"images": form.images.float(), "labels": targets}
@@ -41,6 +43,17 @@ def ddranking(distilled: Distilled, space: ValueSpace) -> Form:
             write_atomically(folder / f"{name}.pt", lambda partial, tensor=whole: torch.save(tensor, partial))
 
     return Form(form, losses, READING, fill)
+
+
+def _hidden(y: Tensor, rows: Tensor) -> tuple[str, ...]:
+    """What becomes of classes that are not the largest of their row, the only thing left to tell them by."""
+    others = int((rows.argmax(1) != y).sum())
+    if others == 0:
+        return ()
+    return (
+        f"labels.pt has the soft labels and no classes: {others} of {len(y)} images count as the class their label "
+        "puts first, not as the one they were made for",
+    )
 
 
 def learned_rate(distilled: Distilled) -> float | None:
