@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,12 +18,19 @@ from typer.testing import CliRunner
 import infodistill
 from infodistill import doctor as examination
 from infodistill.cli import app
+from infodistill.commands.measure import set_bytes
 from infodistill.set_information import NOTES
+from infodistill.whitening import whitened
 
 VERBS = [
     "demo",
     "distill",
     "sample",
+    "select",
+    "tune",
+    "import",
+    "export",
+    "train",
     "evaluate",
     "measure",
     "teachers",
@@ -83,9 +91,47 @@ def test_measure_gives_bounds_with_notes_and_stores_them(made: Path) -> None:
     profile = facts["profile"]
     assert profile["set_bytes"] == 20 * (64 * 4 + 8) and profile["usable_network"]["random"]["n"] == 3
     assert facts["networks"] == 2 and "What the set says about the data" in (made / "report.html").read_text()
+    against = facts["against"]
+    assert against["fingerprint"] == infodistill.load(made).meta["fingerprint"] and against["data"] == "digits"
+    assert against["effort"] == {"subsets": 3, "shuffles": 2, "resamples": 100} and against["seed"] == 0
+    assert against["teachers"]["count"] == 2 and against["versions"]["torch"] == torch.__version__
     text = call("measure", made)
     assert "at least" in text and "wrong labels" in text
     assert "nats" in text and "bounds of sampling" in text and "NOT a bound" in text
+
+
+def test_a_profile_on_other_data_is_printed_and_not_stored(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "one"
+    call("distill", "--data", "digits", "--ipc", "1", "--steps", "1", *TINY, "--out", folder)
+    real = infodistill.load_data("digits")
+    fewer = real.subset(torch.arange(1000))
+    assert fewer.fingerprint != real.fingerprint
+    monkeypatch.setattr("infodistill.assessing.load_data", lambda *_, **__: fewer)
+    result = CliRunner().invoke(app, ["measure", str(folder), "--teachers", "1"], catch_exceptions=False)
+    assert "not stored" in result.stderr and fewer.fingerprint[:8] in result.stdout
+    assert "c6       – (a class has one image" in result.stdout
+    assert infodistill.artefact.measure_of(folder) is None
+
+
+def test_measure_looks_through_networks_of_its_own(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CMI and MIM optimise a set through the teachers of its own seed."""
+    asked: list[int] = []
+
+    def stop(*_: object, seed: int, **__: object) -> None:
+        asked.append(seed)
+        raise ValueError("enough")
+
+    monkeypatch.setattr("infodistill.jobs.teachers_for", stop)
+    assert CliRunner().invoke(app, ["measure", str(made)]).exit_code == 2
+    assert asked[0] > 2**32
+
+
+def test_a_whitening_counts_among_the_bytes(made: Path) -> None:
+    plain = infodistill.load(made)
+    space = whitened(infodistill.load_data("digits")).space
+    assert set_bytes(replace(plain, space=space)) == set_bytes(plain) + 4 * (64 + 64 * 64)
 
 
 def test_teachers_are_kept(tmp_path: Path) -> None:

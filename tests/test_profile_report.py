@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from infodistill.artefact import record_measure
-from infodistill.profile_report import other_facts, profile_lines, rows_of, shown, value_words
+from infodistill.artefact import record_measure, versions
+from infodistill.profile_report import about, other_facts, profile_lines, rows_of, shown, value_words
 from infodistill.report import report
 from toys import artefact
 
@@ -59,10 +59,34 @@ def test_lines_name_value_interval_controls_and_note() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(2.3456, "2.35"), (-1.5, "−1.50"), (0.12345, "0.123"), (0.00012, "0.0001"), (-1e-9, "0")]
+    ("value", "text"), [(2.3456, "2.35"), (-1.5, "−1.50"), (0.12345, "0.123"), (0.00012, "0.00012"), (-1e-16, "0")]
 )
 def test_numbers_are_short(value: float, text: str) -> None:
     assert shown(value) == text
+
+
+def test_bits_per_byte_of_a_large_set_are_no_zero() -> None:
+    assert shown(3.21e-7) == "3.2e−07" and shown(-0.00456) == "−0.0046" and shown(0.0) == "0"
+
+
+def test_what_was_read_against_is_said() -> None:
+    against = {"data": "digits", "fingerprint": "ab" * 32, "test_fingerprint": "cd" * 32, "seed": 7}
+    against |= {"effort": {"subsets": 3, "shuffles": 2, "resamples": 100}, "versions": versions()}
+    told = about({**facts(), "against": {**against, "teachers": {"net": "convnet2-w4", "count": 2, "digest": "e"}}})
+    for words in (
+        "of digits (fingerprint abababab, its test part cdcdcdcd)",
+        "2 convnet2-w4 teachers of measure's own",
+    ):
+        assert words in told
+    assert "seed 7, 3 random subsets, 2 sets with wrong labels, 100 resamples" in told and "torch 2" in told
+    alone = about({**facts(), "against": {**against, "test_fingerprint": None}})
+    assert "(fingerprint abababab), through 2 teachers; seed 7" in alone
+    assert "through 2 teachers. The label" in about(facts())  # a profile of an older release
+
+
+def test_controls_that_do_not_exist_say_why() -> None:
+    text = "\n".join(profile_lines(facts(x=entry(shuffled=None, shuffled_reason="a set of one class"))))
+    assert "a set of one class" in text and "wrong labels" not in text
 
 
 def test_words_leave_out_a_share_that_is_not_there() -> None:

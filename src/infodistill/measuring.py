@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from statistics import fmean, stdev
 from typing import Any
 
 import torch
 
+from infodistill.artefact import versions
 from infodistill.compute import View
 from infodistill.information import BIAS, conditional_mutual_information, nce_numbers, penultimate
 from infodistill.measures.profiling import ALONE, Effort, Told, information_profile
-from infodistill.measures.seen import Ground
+from infodistill.measures.seen import Ground, require_classes
 from infodistill.real import RealData
 from infodistill.set_information import set_information
 from infodistill.types import Batch
 
 CMI_NOTE = (
     "I(S; Z | Y) under each teacher, Z the softmax of its penultimate feature: how much the images of a class differ "
-    "there; at most log(images per class), so compare only at equal ipc and with the same teachers"
+    "there; at most log(images per class), so compare only at equal ipc and with the same teachers. `infodistill "
+    "measure` trains its own, by a key apart from those a set may have been optimised on, though of the same kind"
 )
 
 
@@ -38,7 +41,7 @@ def profile(
 
     CMI, NCE and NWJ are the mean and sample standard deviation over the networks in `views`, in nats. The real side of
     the two bounds is one keyed balanced draw of `per_class` images of each class the set has. The numbers of
-    `set_information` stand beside them.
+    `set_information` stand beside them, and under "against" what all this was read against.
 
     Args:
         batch: the set.
@@ -50,7 +53,11 @@ def profile(
         effort: controls and intervals of the profile. By default there are none, which costs a program that asks about
             many sets little; `USUAL` is what the command takes.
         progress: told set by set.
+
+    Raises:
+        ValueError: the data has images of one class only.
     """
+    require_classes(real)
     drawn = real.batch(seed, 0, per_class, batch.classes(), owner="measure")
     cmi: list[float] = []
     bounds: list[dict[str, float]] = []
@@ -63,6 +70,7 @@ def profile(
         "unit": "nats",
         "images": len(batch),
         "networks": len(views),
+        "against": against(real, seed, effort),
         "cmi": {**_summary(cmi), "note": CMI_NOTE},
         "nce": {**_summary([b["nce"] for b in bounds]), "note": BIAS["nce"]},
         "nwj": {**_summary([b["nwj"] for b in bounds]), "note": BIAS["nwj"]},
@@ -71,6 +79,18 @@ def profile(
         "profile": information_profile(
             batch, Ground(real, views, seed), stored=stored, effort=effort, progress=progress
         ),
+    }
+
+
+def against(real: RealData, seed: int, effort: Effort) -> dict[str, Any]:
+    """The data by fingerprint, the key, the effort and the versions: numbers compare where these agree."""
+    return {
+        "data": real.name,
+        "fingerprint": real.fingerprint,
+        "test_fingerprint": None if real.test is None else real.test.fingerprint,
+        "seed": seed,
+        "effort": asdict(effort),
+        "versions": versions(),
     }
 
 

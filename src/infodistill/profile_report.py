@@ -11,6 +11,9 @@ from infodistill.runs import Run
 DIRECTIONS = {"lower": "at least", "upper": "at most", "none": "estimate"}
 """What a bound says of the quantity it bounds, in words."""
 
+ROUNDING = 1e-12
+"""What float64 leaves of a zero."""
+
 ROWS = (("mean", "this set"), ("random", "random real images"), ("shuffled", "wrong labels"))
 
 Row = dict[str, Any]
@@ -24,16 +27,38 @@ def profile_sections(runs: Sequence[Run]) -> Iterator[Row]:
 
 
 def other_facts(facts: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What was measured beside the profile."""
-    return {name: value for name, value in (facts or {}).items() if name != "profile"}
+    """What was measured beside the profile; what it was read against is told with the profile."""
+    return {name: value for name, value in (facts or {}).items() if name not in ("profile", "against")}
 
 
 def about(facts: Mapping[str, Any]) -> str:
-    """One sentence on what was read."""
-    told = facts["profile"]
+    """What was read, and against what."""
+    told, against = facts["profile"], facts.get("against") or {}
+    teachers = against.get("teachers") or {}
     return (
-        f"{facts['images']} images in {told['set_bytes']:,} bytes, read on {facts['held_out']}, through "
-        f"{facts['networks']} teachers. The label of a real image holds H(Y) = {told['label_entropy']:.2f} nats."
+        f"{facts['images']} images in {told['set_bytes']:,} bytes, read on {facts['held_out']}{_data(against)}, "
+        f"through {facts['networks']} {teachers.get('net', '')} teachers{_made(against)}. "
+        f"The label of a real image holds H(Y) = {told['label_entropy']:.2f} nats."
+    ).replace("  ", " ")
+
+
+def _data(against: Mapping[str, Any]) -> str:
+    if not against:
+        return ""
+    test = against["test_fingerprint"]
+    seen = f"{against['fingerprint'][:8]}{'' if test is None else f', its test part {test[:8]}'}"
+    return f" of {against['data']} (fingerprint {seen})"
+
+
+def _made(against: Mapping[str, Any]) -> str:
+    """How a profile was made, where it says so."""
+    if not against:
+        return ""
+    effort, version = against["effort"], against["versions"]
+    own = " of measure's own" if against.get("teachers") else ""
+    return (
+        f"{own}; seed {against['seed']}, {effort['subsets']} random subsets, {effort['shuffles']} sets with wrong "
+        f"labels, {effort['resamples']} resamples; infodistill {version['infodistill']}, torch {version['torch']}"
     )
 
 
@@ -50,6 +75,8 @@ def rows_of(told: Mapping[str, Any]) -> Iterator[Row]:
                 "direction": DIRECTIONS[entry["bound"]],
                 "bars": _bars(entry),
                 "reason": entry["reason"],
+                "random_reason": entry.get("random_reason"),
+                "shuffled_reason": entry.get("shuffled_reason"),
                 "note": f"{note}{_interval_words(entry)}",
             }
 
@@ -63,9 +90,9 @@ def value_words(entry: Mapping[str, Any]) -> str:
 
 
 def shown(value: float) -> str:
-    """Three digits or so, in a form people read."""
-    text = f"{value:.2f}" if abs(value) >= 1 else f"{value:.3f}" if abs(value) >= 0.001 else f"{value:.4f}"
-    return text.replace("-", "−") if float(text) else "0"
+    """Three digits or so, in a form people read; two of what is small, and 0 for what is rounding only."""
+    text = f"{value:.2f}" if abs(value) >= 1 else f"{value:.3f}" if abs(value) >= 0.01 else f"{value:.2g}"
+    return text.replace("-", "−") if abs(value) > ROUNDING else "0"
 
 
 def profile_lines(facts: Mapping[str, Any]) -> Iterator[str]:
@@ -80,6 +107,9 @@ def profile_lines(facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"{row['title']}: {row['direction']} {row['value']}{interval}{reason}"
         if beside:
             yield f"    beside it: {beside}"
+        for key in ("random_reason", "shuffled_reason"):
+            if row[key]:
+                yield f"    {row[key]}"
         yield from textwrap.wrap(row["note"], 100, initial_indent="    ", subsequent_indent="    ")
 
 

@@ -19,20 +19,27 @@ def measure(
     folder: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="An artefact folder.")] = None,
     data: Annotated[str | None, typer.Option(help="The artefact's data, or data to measure by itself.")] = None,
     ipc: Annotated[int, typer.Option(min=2, help="Without DIR: images per class of the random subset measured.")] = 10,
-    teachers: Annotated[int, typer.Option(min=1, help="The first of the recipe's teachers to look through.")] = 3,
-    seed: Annotated[int, typer.Option(help="Key of every draw, and of the teachers.")] = 0,
+    teachers: Annotated[int, typer.Option(min=1, help="Networks to look through, at most; trained apart.")] = 3,
+    seed: Annotated[int, typer.Option(help="Key of every draw and training.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """How much information a set carries: usable information, diversity, what it shares with real data, bits per byte.
 
     Every number comes with an interval, that of random real images and of wrong labels, and what it can and cannot say.
+    It is looked at through fresh networks, trained like the recipe's teachers but never those the set was made with.
+    Stored in DIR, unless DATA is not what DIR was made from.
 
     Example: infodistill measure runs/digits
     """
-    facts = _measured(folder, data, ipc, teachers=teachers, seed=seed, device=device)
-    if folder is not None:
-        _store(folder, facts)
+    from infodistill.manifest import TENSORS, recorded
+
+    tensors = None if folder is None else recorded(folder, TENSORS)  # before they are read
+    facts, own = _measured(folder, data, ipc, teachers=teachers, seed=seed, device=device)
+    if folder is not None and own:
+        _store(folder, facts, tensors)
+    elif folder is not None:
+        say(f"not stored in '{folder}': this is not the data the set was made from, which the profile there is for")
     if as_json:
         show(facts)
         return
@@ -57,7 +64,7 @@ def _tell(facts: dict[str, Any]) -> None:
 
 
 def _line(name: str, entry: dict[str, Any]) -> str:
-    value = "–" if entry["mean"] is None else f"{entry['mean']:.4f}"
+    value = f"– ({entry['reason']})" if entry["mean"] is None else f"{entry['mean']:.4f}"
     random = entry["random"]
     beside = "" if random is None else f" ({random['mean']:.4f} ± {random['std']:.4f})"
     return f"{name:8} {value}{beside}   {entry['note']}"
@@ -65,20 +72,24 @@ def _line(name: str, entry: dict[str, Any]) -> str:
 
 def _measured(
     folder: Path | None, data: str | None, ipc: int, *, teachers: int, seed: int, device: str
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], bool]:
+    """What was measured, and whether on the data the artefact was made from."""
     from infodistill import jobs
     from infodistill.assessing import data_of, open_artefact
     from infodistill.compute import resolve
     from infodistill.data import load_data
     from infodistill.data.cache import cache_dir
     from infodistill.measures.profiling import USUAL
+    from infodistill.measures.seen import require_classes
     from infodistill.measuring import profile
     from infodistill.progress import telling
+    from infodistill.seeding import key
 
     if folder is None and data is None:
         raise ValueError("measure wants an artefact folder, or --data with data to measure by itself")
     distilled = None if folder is None else open_artefact(folder)
     real = load_data(str(data)) if distilled is None else data_of(distilled, data, say)
+    require_classes(real)
     policy, recipe = resolve(device), _recipe(distilled.meta if distilled else {}, real.name, teachers)
     real = real.to(policy.device)
     batch = real.rows(real.sample(seed, ipc)) if distilled is None else distilled.batch().to(policy.device)
@@ -86,22 +97,30 @@ def _measured(
         3 * 256 * jobs.forward_flops(jobs.net_name(recipe.teachers.net, real.shape), real.shape, real.num_classes)
     )
     with telling() as tell:
-        pool = jobs.teachers_for(recipe, real, seed=seed, policy=policy, cache=cache_dir(), progress=tell)
-        say(f"teachers: {len(pool.views)} {recipe.teachers.net}")
-        size = None if distilled is None else _bytes(distilled)
+        apart = key(seed, "measure.teachers")  # CMI and MIM made the set through those of small seeds
+        pool = jobs.teachers_for(recipe, real, seed=apart, policy=policy, cache=cache_dir(), progress=tell)
+        net = jobs.net_name(recipe.teachers.net, real.shape)
+        say(f"teachers: {len(pool.views)} {net}")
+        size = None if distilled is None else set_bytes(distilled)
         least = min(64, int(real.counts[real.counts > 0].min()))
-        return profile(batch, real, pool.views, per_class=least, seed=seed, stored=size, effort=USUAL, progress=tell)
+        facts = profile(batch, real, pool.views, per_class=least, seed=seed, stored=size, effort=USUAL, progress=tell)
+    facts["against"]["teachers"] = {"net": net, "count": len(pool.views), "digest": pool.fingerprint}
+    made = None if distilled is None else distilled.meta.get("fingerprint")
+    return facts, made in (None, real.fingerprint)
 
 
-def _bytes(distilled: Distilled) -> int:
-    """All that is stored of a set."""
-    return distilled.images_bytes + distilled.labels_bytes + distilled.scalars_bytes
+def set_bytes(distilled: Distilled) -> int:
+    """All that is stored of a set, the whitening of its images included."""
+    whitening = distilled.space.whitening
+    held = () if whitening is None else whitening.tensors().values()
+    own = distilled.images_bytes + distilled.labels_bytes + distilled.scalars_bytes
+    return own + sum(value.numel() * value.element_size() for value in held)
 
 
 def _recipe(meta: Any, name: str, most: int) -> Recipe:
-    """The artefact's own recipe, else the one `distill` would take: its [teachers] are the networks looked through.
+    """The artefact's own recipe, else the one `distill` would take: its [teachers] say how the networks are trained.
 
-    At most `most` of them. Each is trained by its own key, so these are the first of those a distillation made.
+    At most `most` of them.
     """
     from infodistill import recipe as recipes
 
@@ -111,9 +130,9 @@ def _recipe(meta: Any, name: str, most: int) -> Recipe:
     return recipe.model_copy(update={"teachers": fewer})
 
 
-def _store(folder: Path, facts: dict[str, Any]) -> None:
+def _store(folder: Path, facts: dict[str, Any], tensors: str | None) -> None:
     from infodistill.artefact import record_measure
     from infodistill.assessing import refresh_report
 
-    record_measure(folder, facts)
+    record_measure(folder, facts, tensors=tensors)
     refresh_report(folder)

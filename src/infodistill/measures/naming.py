@@ -172,8 +172,8 @@ FIXED: Mapping[str, Quantity] = {
         HELD_OUT,
         "What the small network can use (above), in thousandths of a bit per label of a held-out image, divided by "
         "the bytes the set is stored in: images, labels, learned numbers and a whitening, uncompressed. Good for "
-        "comparing storage at one data set; since the first images of a class tell most, smaller sets always look better. "
-        "Random real images count as float32 here; as 8-bit pixels they would take a quarter.",
+        "comparing storage at one data set; since the first images of a class tell most, smaller sets always look "
+        "better. Random real images count as float32 here; as 8-bit pixels they would take a quarter.",
         no_ceiling,
         DENSITY,
     ),
