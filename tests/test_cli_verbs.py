@@ -26,11 +26,6 @@ VERBS = [
     "demo",
     "distill",
     "sample",
-    "select",
-    "tune",
-    "import",
-    "export",
-    "train",
     "evaluate",
     "measure",
     "teachers",
@@ -40,6 +35,11 @@ VERBS = [
     "doctor",
     "compare",
     "leaderboard",
+    "select",
+    "tune",
+    "import",
+    "export",
+    "train",
 ]
 TINY = ["--net", "convnet2-w4", "--set", "real_per_class=4", "--set", "teachers.epochs=1", "--set", "teachers.count=2"]
 

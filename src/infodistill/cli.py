@@ -18,6 +18,7 @@ from infodistill.commands.measure import measure
 from infodistill.commands.report import report
 from infodistill.commands.reproduce import reproduce
 from infodistill.commands.sample import sample
+from infodistill.commands.select import select
 from infodistill.commands.teachers import teachers
 from infodistill.commands.train import train
 from infodistill.commands.tune import tune
@@ -31,7 +32,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-for command in (demo, distill, sample, evaluate, measure, teachers, experts, reproduce, report, doctor):
+for command in (demo, distill, sample, select, evaluate, measure, teachers, experts, reproduce, report, doctor):
     app.command()(command)
 for command in (compare, leaderboard):
     app.command()(command)

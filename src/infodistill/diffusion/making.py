@@ -137,9 +137,14 @@ def default_net(shape: tuple[int, int, int]) -> str:
     return supplies.net_name("auto", shape) if max(shape[1:]) <= 32 else f"convnet{min(6, side.bit_length() - 1)}"
 
 
+def default_protocol(shape: tuple[int, int, int]) -> str:
+    """How a set of such images is evaluated unless a protocol is named."""
+    return "quick" if max(shape[1:]) <= SMALL_SIDE else "imagenet-hard"
+
+
 def protocol_of(request: SampleRequest, real: RealData) -> EvaluationProtocol:
     """The protocol of the artefact: as asked, else by the size of the images."""
-    name = request.protocol or ("quick" if max(real.shape[1:]) <= SMALL_SIDE else "imagenet-hard")
+    name = request.protocol or default_protocol(real.shape)
     return protocol_for(name, real.name, ipc=request.ipc, classes=real.num_classes)
 
 
