@@ -188,3 +188,29 @@ def test_sealing_does_not_bless_edited_tensors(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-4] + b"\0\0\0\1")
     with pytest.raises(ValueError, match="sha256"):
         folders.seal(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"tensors_sha256": "0" * 64}, "not the one that was evaluated"),
+        ({"ipc": 50}, "50 images per class, the set in 'set' has 2"),
+        ({"images_bytes": 10**9}, "1,000,000,000 bytes of images"),
+        ({"labels_bytes": 1}, "1 bytes of labels"),
+        ({"settings": {"classes": 10}}, "10 classes, the set in 'set' has 3"),
+    ],
+)
+def test_an_evaluation_of_another_set_is_refused(change: dict[str, Any], words: str, tmp_path: Path) -> None:
+    folder = artefact().save(tmp_path / "set")
+    with pytest.raises(ValueError, match=words):
+        folders.record_result(folder, {"protocol": "quick", "ipc": 2, "nets": {}, **change})
+    assert folders.results_of(folder) is None
+
+
+@pytest.mark.parametrize("content", [[], {}, {"nets": []}, {"nets": {"small": {"distilled": {"mean": "high"}}}}])
+def test_results_that_are_none_are_refused(content: Any, tmp_path: Path) -> None:
+    folder = artefact().save(tmp_path / "set")
+    (folder / "results.json").write_text(json.dumps({"quick": content}))
+    folders.seal(folder, written=("results.json",))
+    with pytest.raises(ValueError, match=r"results\.json in 'set' holds no evaluations: quick"):
+        folders.results_of(folder)

@@ -14,8 +14,9 @@ from infodistill import assessing
 from infodistill.artefact import record_result, results_of
 from infodistill.cli import app
 from infodistill.crossing import CROSS, cross_names, crossings, refusals
+from infodistill.recording import joined, stored
 from infodistill.report import report
-from infodistill.result import Result, Score, combined, joined
+from infodistill.result import Result, Score, combined
 from infodistill.runs import paired_difference, read_run
 from scoring import PROTOCOL
 from test_report import checked
@@ -52,7 +53,7 @@ def test_networks_evaluated_apart_stand_side_by_side(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["fingerprint", "test_fingerprint", "precision", "epochs"])
-def test_another_condition_replaces(change: str) -> None:
+def test_another_condition_is_kept_apart(change: str) -> None:
     before, now = joined(None, evaluation({"small": VALUES})), evaluation({"mlp": VALUES})
     if change == "epochs":
         now["protocol_settings"]["epochs"] = 1
@@ -61,6 +62,12 @@ def test_another_condition_replaces(change: str) -> None:
     else:
         now["settings"][change] = "other"
     assert list(joined(before, now)["nets"]) == ["mlp"]
+    both = stored(before, now)
+    assert list(both["nets"]) == ["mlp"] and [list(one["nets"]) for one in both["earlier"]] == [["small"]]
+    again = stored(both, evaluation({"small": VALUES}, seeds=(3, 4, 5)))
+    assert again["net_seeds"]["small"] == [0, 1, 2, 3, 4, 5] and [list(one["nets"]) for one in again["earlier"]] == [
+        ["mlp"]
+    ]
     noted = evaluation({"mlp": VALUES})
     noted["protocol_settings"]["note"] = "other words"
     assert list(joined(before, noted)["nets"]) == ["small", "mlp"]
@@ -69,6 +76,26 @@ def test_another_condition_replaces(change: str) -> None:
 def test_robust_scores_outlive_a_later_evaluation() -> None:
     before = joined(None, {**evaluation({"small": VALUES}), "robust": {"small": {"lrs": 0.3}}})
     assert joined(before, evaluation({"mlp": VALUES}))["robust"] == {"small": {"lrs": 0.3}}
+
+
+def test_fewer_seeds_take_nothing_away() -> None:
+    before = joined(None, evaluation({"small": VALUES}))
+    found = joined(before, evaluation({"small": [0.9, 0.7]}, seeds=(1, 5), random=(0.4,), seconds=3.0))
+    assert found["net_seeds"] == {"small": [0, 1, 2, 5]}
+    assert found["values"]["small"] == {"distilled": [0.80, 0.9, 0.81, 0.7], "random": [0.4, 0.52, 0.54, 0.56, 0.58]}
+    told = found["nets"]["small"]
+    assert told["distilled"]["mean"] == pytest.approx(3.21 / 4) and told["distilled"]["n"] == 4
+    assert (told["random"]["sets"], told["random"]["nets_per_set"]) == (5, 1)
+    assert found["net_seconds"] == {"small": 7.0} and found["seconds"] == 7.0
+    assert joined(found, evaluation({"small": [0.80]}, seconds=1.0))["seconds"] == 7.0  # seed 0 again
+    assert joined(found, evaluation({"small": VALUES}, seconds=9.0))["net_seeds"] == {"small": [0, 1, 2, 5]}
+
+
+def test_several_networks_recorded_again_keep_their_seconds() -> None:
+    before = joined(joined(None, evaluation({"small": VALUES})), evaluation({"mlp": VALUES}, seconds=2.0))
+    again = {**evaluation({"small": VALUES, "mlp": VALUES}, seconds=6.5), "robust": {"mlp": {"lrs": 0.3}}}
+    found = joined(before, again)
+    assert found["net_seconds"] == {"small": 4.0, "mlp": 2.0} and found["seconds"] == 6.0
 
 
 def test_table_with_gaps_and_ranks(tmp_path: Path) -> None:
@@ -102,7 +129,7 @@ def test_cross_records_network_after_network(tmp_path: Path, monkeypatch: pytest
             raise ValueError("no more time")
         scores = {"distilled": Score((0.5, 0.6)), "random": Score((0.4,) * 5, 5)}
         settings = {"seeds": [0, 1], "fingerprint": "a"}
-        return Result(PROTOCOL, 2, {net[0]: scores}, {net[0]: "not asked"}, 1, 1, 0.5, "cpu", settings)
+        return Result(PROTOCOL, 2, {net[0]: scores}, {net[0]: "not asked"}, 1536, 48, 0.5, "cpu", settings)
 
     monkeypatch.setattr(assessing, "evaluated", evaluated)
     result = CliRunner().invoke(app, ["evaluate", str(folder), "--cross", "--json"])

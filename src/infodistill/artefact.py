@@ -40,7 +40,8 @@ from infodistill.manifest import (
     seal,
 )
 from infodistill.pictures import grid_png
-from infodistill.result import joined
+from infodistill.recording import require_evaluations, require_own, stored
+from infodistill.result import STAMP
 from infodistill.serialise import pretty_json, read_object, sha256, write_bytes
 from infodistill.types import LabelKind
 from infodistill.whitening import space_facts, space_from
@@ -50,9 +51,6 @@ TARGETS = {LabelKind.PROBABILITIES: "soft_labels", LabelKind.SCORES: "scores"}
 
 FINDINGS = (GUIDANCE, TRAJECTORY, RESULTS, MEASURE, "report.html")
 """What is true of one set of tensors only."""
-
-STAMP = "tensors_sha256"
-"""Under this key an evaluation or a measure names the tensors it is about."""
 
 
 def save(distilled: Distilled, path: Path, files: Mapping[str, bytes]) -> Path:
@@ -156,13 +154,15 @@ def results_of(folder: Path) -> dict[str, Any] | None:
     """What `record_result` stored: the last evaluation of this set under each protocol, or None.
 
     Raises:
-        ValueError: the file is not the one that was recorded.
+        ValueError: the file is not the one that was recorded, or holds no evaluations.
     """
     found = _findings(folder, RESULTS)
     if found is None:
         return None
     tensors = recorded(folder, TENSORS)
-    return {name: result for name, result in found.items() if result.get(STAMP, tensors) == tensors} or None
+    own = {n: r for n, r in found.items() if not isinstance(r, dict) or r.get(STAMP, tensors) == tensors}
+    require_evaluations(folder.name, own)
+    return own or None
 
 
 def measure_of(folder: Path) -> dict[str, Any] | None:
@@ -184,12 +184,13 @@ def companion_of(folder: Path, name: str) -> bytes | None:
 def record_result(folder: str | Path, result: Mapping[str, Any]) -> None:
     """Store one evaluation (`Result.record()`) beside the artefact, by protocol, and refresh the card.
 
-    Networks evaluated before under the same conditions are kept, see `result.joined`.
+    What was evaluated before is kept, see `recording.stored`. ValueError: the evaluation is of another set.
     """
     path = Path(folder)
-    distilled, known = load(path), results_of(path) or {}
+    distilled, known, now = load(path), results_of(path) or {}, recorded(path, TENSORS)
+    require_own(path.name, distilled, result, now)
     protocol = str(result["protocol"])
-    results = {**known, protocol: {**joined(known.get(protocol), result), STAMP: recorded(path, TENSORS)}}
+    results = {**known, protocol: stored(known.get(protocol), {**result, STAMP: now})}
     write_bytes(path / RESULTS, pretty_json(results))
     write_bytes(path / "README.md", card(distilled, results).encode())
     seal(path, written=(RESULTS, "README.md"))

@@ -19,7 +19,8 @@ from infodistill.contenders import Contender, Entrant, by_task, contenders, entr
 from infodistill.differences import Scored, gap
 from infodistill.pages import number, percent, points, size
 from infodistill.protocols import EvaluationProtocol
-from infodistill.result import conditions, values_of
+from infodistill.recording import conditions
+from infodistill.result import values_of
 from infodistill.runs import read_run
 
 Evaluate = Callable[[Path, Sequence[str]], None]

@@ -31,6 +31,20 @@ def protocol_of(distilled: Distilled, real: RealData) -> EvaluationProtocol:
     return protocol_for(str(stored), name, ipc=distilled.stored_ipc, classes=classes)
 
 
+def protocol_named(name: str, distilled: Distilled) -> EvaluationProtocol:
+    """A protocol as it applies to a set: to the data of its recipe, else to what its data was called, or lay at.
+
+    Every command that takes `--protocol` asks here, so that all of them train alike (flips, DC on MNIST).
+
+    Raises:
+        ValueError: no protocol of that name.
+    """
+    meta = distilled.meta
+    known = (dict(meta.get("recipe", {})).get("dataset"), meta.get("data"), dict(meta.get("source", {})).get("data"))
+    data = next((str(one) for one in known if one not in (None, "", "any")), "")
+    return protocol_for(name, data, ipc=distilled.stored_ipc, classes=distilled.num_classes)
+
+
 def under(distilled: Distilled, protocol: EvaluationProtocol, real: RealData) -> Distilled:
     """The set with its plan where the protocol is its own; under another it is one whole, like real images."""
     # A replayed plan would give the same number whatever protocol it is printed under.
@@ -55,6 +69,7 @@ class Job:
     def settings(self) -> dict[str, Any]:
         return {
             "data": self.real.name,
+            "classes": self.real.num_classes,
             "fingerprint": self.real.fingerprint,
             "test_fingerprint": self.test.fingerprint,
             "test_images": len(self.test),

@@ -18,7 +18,8 @@ from infodistill.differences import Scored, gap, t_half_width
 from infodistill.drawn import RANDOM
 from infodistill.manifest import MANIFEST
 from infodistill.ranking import mean_error, shared_ranks
-from infodistill.result import conditions, values_of
+from infodistill.recording import conditions
+from infodistill.result import values_of
 
 Row = dict[str, Any]
 Key = tuple[tuple[str, int], str, str, str]

@@ -10,7 +10,9 @@ from typing import Any
 from rich.table import Table
 
 from infodistill.protocols import EvaluationProtocol
-from infodistill.serialise import canonical_json
+
+STAMP = "tensors_sha256"
+"""Under this key an evaluation or a measure names the tensors it is about."""
 
 COLUMNS = ("random", "random_same_bytes", "distilled", "distilled_hard", "full")
 """Every column a result can have, in the order people read them."""
@@ -63,7 +65,8 @@ class Result:
     """One evaluation under one protocol.
 
     `nets` maps a network name to its columns; `full` may be missing, and `full_reasons` says why. Bytes are those of
-    one set as stored. `settings` is recorded with the numbers but is no part of the JSON contract.
+    one set as stored. `settings` is recorded with the numbers but is no part of the JSON contract; so is `tensors`, the
+    sha256 of the tensors that were read, where they came from a folder.
     """
 
     protocol: EvaluationProtocol
@@ -75,6 +78,7 @@ class Result:
     seconds: float
     device: str
     settings: Mapping[str, Any]
+    tensors: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """What `evaluate --json` prints: {"protocol", "ipc", "nets", bytes, "seconds", "device"}; accuracies in 0-1."""
@@ -94,7 +98,8 @@ class Result:
             name: {column: list(score.values) for column, score in columns.items()}
             for name, columns in self.nets.items()
         }
-        how = {"protocol_settings": self.protocol.as_dict(), "settings": dict(self.settings)}
+        how: dict[str, Any] = {"protocol_settings": self.protocol.as_dict(), "settings": dict(self.settings)}
+        how |= {STAMP: self.tensors} if self.tensors is not None else {}
         return {**self.as_dict(), "values": values, **how}
 
     def table(self) -> Table:
@@ -123,38 +128,6 @@ def seeds_of(record: Mapping[str, Any], net: str) -> list[int]:
 def values_of(record: Mapping[str, Any], net: str, column: str) -> list[float]:
     """Every accuracy of one cell of a recorded evaluation, set by set; empty where none was recorded."""
     return list(record.get("values", {}).get(net, {}).get(column, []))
-
-
-def conditions(record: Mapping[str, Any]) -> str:
-    """What two recorded evaluations must share to stand side by side: data, protocol settings and precision."""
-    settings: Mapping[str, Any] = record.get("settings", {})
-    protocol = {name: value for name, value in dict(record.get("protocol_settings", {})).items() if name != "note"}
-    data = [settings.get("fingerprint"), settings.get("test_fingerprint")]
-    return canonical_json([data, protocol, dict(settings.get("policy", {})).get("precision", "float32")])
-
-
-def joined(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> dict[str, Any]:
-    """A recorded evaluation beside an earlier one of the same set: networks trained then and not now are kept.
-
-    Only under the same conditions; otherwise the earlier one is replaced. `seconds` become those of both where it is
-    known what the earlier networks took (each evaluated on its own), else they are those of all that was ever trained.
-    """
-    alone = {name: now["seconds"] for name in now["nets"] if len(now["nets"]) == 1 and "seconds" in now}
-    took, seeds = {**now.get("net_seconds", {}), **alone}, {name: seeds_of(now, name) for name in now["nets"]}
-    if before is None or "settings" not in before or conditions(before) != conditions(now):
-        return {**now, "net_seeds": seeds, "net_seconds": took}
-    kept = [name for name in before["nets"] if name not in now["nets"]]
-    known = {name: value for name, value in before.get("net_seconds", {}).items() if name in kept}
-    earlier = sum(known.values()) if len(known) == len(kept) else before["seconds"]
-    return {
-        **now,
-        "nets": {**before["nets"], **now["nets"]},
-        "values": {**before.get("values", {}), **now.get("values", {})},
-        "robust": {**before.get("robust", {}), **now.get("robust", {})},
-        "net_seeds": {**{name: seeds_of(before, name) for name in kept}, **seeds},
-        "net_seconds": {**known, **took},
-        "seconds": round(now["seconds"] + earlier, 3),
-    }
 
 
 def combined(results: Sequence[Result]) -> Result:

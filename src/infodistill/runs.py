@@ -16,7 +16,8 @@ from torch import Tensor
 from infodistill.artefact import companion_of, log_of, measure_of, results_of
 from infodistill.distilled import Distilled, load
 from infodistill.manifest import GUIDANCE, TRAJECTORY
-from infodistill.result import conditions, seeds_of, values_of
+from infodistill.recording import conditions
+from infodistill.result import seeds_of, values_of
 
 QUANTITIES = ("values", "weights", "norms")
 """What a line of metrics.jsonl holds for every term."""
