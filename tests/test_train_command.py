@@ -13,6 +13,7 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 import infodistill
+from infodistill.assessing import opened
 from infodistill.cli import app
 from infodistill.distilled import Distilled
 from infodistill.evaluation import evaluate
@@ -103,3 +104,27 @@ def test_the_command(tmp_path: Path) -> None:
     for extra, words in ((["--net", "nonet"], "unknown network"), (["--out", str(set_)], "holds other files")):
         wrong = CliRunner().invoke(app, [*args, *extra])
         assert wrong.exit_code == 2 and words in wrong.stderr
+
+
+@pytest.mark.parametrize("meta", [{"recipe": {"dataset": "mnist"}}, {"data": "hf:ylecun/mnist"}, {}], ids=str)
+def test_it_is_trained_under_the_protocol_that_evaluate_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meta: dict[str, Any]
+) -> None:
+    real = infodistill.load_data("digits")
+    rows = real.rows(real.sample(0, 1))
+    about = {"data": "", "fingerprint": real.fingerprint, "net": "convnet1-w4", "source": {"data": "digits"}, **meta}
+    set_ = Distilled(rows.x, rows.y, real.space, real.class_names, meta=about).save(tmp_path / "set")
+    seen: dict[str, EvaluationProtocol] = {}
+
+    def caught(*args: Any, protocol: EvaluationProtocol, **options: Any) -> None:
+        seen["train"] = protocol
+        raise ValueError("caught")
+
+    monkeypatch.setattr("infodistill.network_for_use.train", caught)
+    for name in ("dc", "dsa"):
+        result = CliRunner().invoke(app, ["train", str(set_), "--out", str(tmp_path / "model"), "--protocol", name])
+        assert "caught" in result.stderr and seen["train"] == opened(set_, protocol=name).protocol
+        if name == "dc":
+            assert (seen["train"].epochs == 1000) == bool(meta)
+        else:
+            assert "flip" not in seen["train"].augment

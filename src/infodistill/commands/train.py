@@ -30,20 +30,20 @@ def train(
     from infodistill.assessing import data_of, open_artefact
     from infodistill.compute import resolve
     from infodistill.data import cache_dir
+    from infodistill.evaluation_job import protocol_named
     from infodistill.network_for_use import ABOUT, save_network
     from infodistill.network_for_use import train as train_networks
     from infodistill.progress import telling
-    from infodistill.protocols import protocol_for
 
     distilled = open_artefact(folder)
     if out.exists() and any(out.iterdir()) and not (out / ABOUT).exists():
         raise ValueError(f"'{out}' holds other files: choose another --out")
-    real, size = data_of(distilled, data, say), {"ipc": distilled.stored_ipc, "classes": distilled.num_classes}
+    how = protocol_named(protocol, distilled) if protocol else None
+    real = data_of(distilled, data, say)
     with telling() as tell:
         result = train_networks(
             distilled, real, net or str(distilled.meta.get("net", "convnet3")), seeds=range(seed, seed + seeds),
-            protocol=protocol_for(protocol, real.name, **size) if protocol else None,
-            policy=resolve(device, precision), cache=cache_dir(), progress=tell,
+            protocol=how, policy=resolve(device, precision), cache=cache_dir(), progress=tell,
         )  # fmt: skip
     about = save_network(result, distilled, out, folder)
     if as_json:
