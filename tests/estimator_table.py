@@ -180,7 +180,7 @@ nwj = partial(info.nwj_lower_bound, n=1)
 @cache
 def fitted(case: str) -> dict[str, float]:
     sample = {"gaussian rho=0.9": gaussian(0.9), "uniform channel": uniform_channel(0.25)}[case]
-    return info.fitted_bounds(*sample, hyper=GenerativeFit(steps=400, lr=4e-3, ema=0.98, validate_every=50, patience=6))
+    return info.fitted_bounds(*sample, hyper=GenerativeFit(steps=150, lr=4e-3, ema=0.98, validate_every=50, patience=6))
 
 
 def usable(family: Family, sample: Sample) -> float:

@@ -30,8 +30,8 @@ def test_the_table_has_every_direction_and_no_row_twice() -> None:
 @pytest.mark.parametrize("estimate", ESTIMATES)
 @pytest.mark.parametrize("rho", [0.0, 0.3, 0.6, 0.9])
 def test_ksg_is_within_002_nats_of_a_bivariate_gaussian_at_5000(estimate: Callable[..., float], rho: float) -> None:
-    """The acceptance, as bias over 8 samples: one sample's own log ratios scatter by rho / sqrt(5000), 0.013 at 0.9."""
-    errors = [estimate(*gaussian(rho, seed=seed)) - gaussian_truth(rho) for seed in range(8)]
+    """The acceptance, as bias over 5 samples: one sample's own log ratios scatter by rho / sqrt(5000), 0.013 at 0.9."""
+    errors = [estimate(*gaussian(rho, seed=seed)) - gaussian_truth(rho) for seed in range(5)]
     assert abs(sum(errors) / len(errors)) < 0.02
     assert max(map(abs, errors)) < 0.06
 
@@ -44,9 +44,9 @@ HOMEOMORPHISMS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def shift(estimate: Callable[..., float], left: str, right: str, rho: float, *, n: int = 5000) -> float:
-    """By how much the estimate moves, over 4 samples: E3 says not at all, I(F(X); G(Y)) = I(X; Y)."""
-    pairs = [gaussian(rho, seed=seed, n=n) for seed in range(4)]
+def shift(estimate: Callable[..., float], left: str, right: str, rho: float, *, n: int = 5000, draws: int = 4) -> float:
+    """By how much the estimate moves, over some samples: E3 says not at all, I(F(X); G(Y)) = I(X; Y)."""
+    pairs = [gaussian(rho, seed=seed, n=n) for seed in range(draws)]
     moved = [estimate(HOMEOMORPHISMS[left](x), HOMEOMORPHISMS[right](y)) - estimate(x, y) for x, y in pairs]
     return sum(moved) / len(moved)
 
@@ -60,7 +60,9 @@ def test_ksg_2_is_invariant_under_homeomorphisms_of_the_marginals(left: str, rig
 
 def test_ksg_1_is_invariant_in_the_limit_and_its_cubes_cost_up_to_four_hundredths_of_a_nat_at_5000() -> None:
     assert abs(shift(ksg_mutual_information, "cubic", "squash", 0.6)) < 0.02
-    few, more, many = (shift(ksg_mutual_information, "cubic", "squash", 0.9, n=n) for n in (1000, 5000, 20_000))
+    few, more, many = (
+        shift(ksg_mutual_information, "cubic", "squash", 0.9, n=n, draws=2) for n in (1000, 5000, 20_000)
+    )
     assert few < more < many < 0
     assert more > -0.045
     assert many > -0.02

@@ -25,8 +25,10 @@ import torch
 from torch import Tensor
 
 TREE_COLUMNS = 12
-PAIRS = 2**22
-"""Pairs of one block, 32 MiB of float64: measured 0.2 to 0.3 GiB in all for one side, 0.5 for two, 1.1 for three."""
+PAIRS = 5 * 2**20
+"""Pairs of one block, 40 MiB of float64: measured 0.15 GiB in all for one side, 0.3 for two, 0.5 for three.
+
+Above 32 MiB glibc maps a block and gives it back at once; smaller ones stay in a heap that grew to 0.9 GiB."""
 
 Groups = Sequence[tuple[int, ...]]
 """Which sides every count is over: ((0, 2), (1, 2), (2,)) counts in (x, z), in (y, z) and in z."""
