@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from infodistill.data.cache import cache_dir
 from infodistill.distilled import Distilled, load
 from infodistill.evaluation import evaluate, protocol_of
 from infodistill.evaluation_job import protocol_named
+from infodistill.manifest import TENSORS, recorded
 from infodistill.progress import Tell
 from infodistill.protocols import EvaluationProtocol
 from infodistill.real import RealData
@@ -64,13 +65,17 @@ def data_of(distilled: Distilled, data: str | None, say: Say = quiet) -> RealDat
 
 @dataclass(frozen=True)
 class Opened:
-    """An artefact with its data, the protocol to evaluate it under (None: its own) and how to execute that."""
+    """An artefact with its data, the protocol to evaluate it under (None: its own) and how to execute that.
+
+    `tensors` is the sha256 that was recorded for them before they were read.
+    """
 
     distilled: Distilled
     real: RealData
     factories: Mapping[str, NetFactory]
     protocol: EvaluationProtocol | None
     policy: Policy
+    tensors: str | None = None
 
 
 def opened(
@@ -84,7 +89,7 @@ def opened(
     say: Say = quiet,
 ) -> Opened:
     """All that an evaluation of one artefact needs, every name resolved."""
-    distilled = open_artefact(folder)
+    tensors, distilled = recorded(folder, TENSORS), open_artefact(folder)
     names = net or [str(distilled.meta.get("net", "convnet3"))]
     factories = {name: nets.by_name(name) for name in names}
     chosen = protocol_named(protocol, distilled) if protocol else None
@@ -92,7 +97,7 @@ def opened(
     jobs.spare_threads(
         max(3 * min(256, len(distilled)) * jobs.forward_flops(n, distilled.shape, real.num_classes) for n in names)
     )
-    return Opened(distilled, real, factories, chosen, resolve(device, precision))
+    return Opened(distilled, real, factories, chosen, resolve(device, precision), tensors)
 
 
 def evaluated(
@@ -111,10 +116,11 @@ def evaluated(
 ) -> Result:
     """The evaluation of one artefact; nothing is written but the cache of reference columns."""
     it = opened(folder, data=data, protocol=protocol, net=net, device=device, precision=precision, say=say)
-    return evaluate(
+    result = evaluate(
         it.distilled, it.real, it.factories, protocol=it.protocol, seeds=range(seeds), random_subsets=max(5, seeds),
         full=full, policy=it.policy, cache=cache_dir(), progress=tell, workers=workers,
     )  # fmt: skip
+    return replace(result, tensors=it.tensors)
 
 
 def evaluate_and_record(folder: Path, net: Sequence[str], **options: Any) -> None:
