@@ -54,7 +54,7 @@ def import_set(
 
     if (out / "distilled.json").exists():
         raise ValueError(f"'{out}' holds an artefact already: choose another --out")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and (not out.is_dir() or any(not path.name.endswith(".partial") for path in out.iterdir())):
         raise ValueError(f"'{out}' exists and is not an empty folder: choose another --out")
     found = import_set(
         Published(
