@@ -10,8 +10,12 @@ import typer
 from infodistill.commands.speaking import one_sentence, say, show
 
 if TYPE_CHECKING:
+    from infodistill.compute import Policy
     from infodistill.distilled import Distilled
+    from infodistill.progress import Tell
+    from infodistill.real import RealData
     from infodistill.recipe import Recipe
+    from infodistill.sources.teachers import Teachers
 
 
 @one_sentence
@@ -74,16 +78,13 @@ def _measured(
     folder: Path | None, data: str | None, ipc: int, *, teachers: int, seed: int, device: str
 ) -> tuple[dict[str, Any], bool]:
     """What was measured, and whether on the data the artefact was made from."""
-    from infodistill import jobs
     from infodistill.assessing import data_of, open_artefact
     from infodistill.compute import resolve
     from infodistill.data import load_data
-    from infodistill.data.cache import cache_dir
     from infodistill.measures.profiling import USUAL
     from infodistill.measures.seen import require_classes
     from infodistill.measuring import profile
     from infodistill.progress import telling
-    from infodistill.seeding import key
 
     if folder is None and data is None:
         raise ValueError("measure wants an artefact folder, or --data with data to measure by itself")
@@ -93,20 +94,30 @@ def _measured(
     policy, recipe = resolve(device), _recipe(distilled.meta if distilled else {}, real.name, teachers)
     real = real.to(policy.device)
     batch = real.rows(real.sample(seed, ipc)) if distilled is None else distilled.batch().to(policy.device)
-    jobs.spare_threads(
-        3 * 256 * jobs.forward_flops(jobs.net_name(recipe.teachers.net, real.shape), real.shape, real.num_classes)
-    )
     with telling() as tell:
-        apart = key(seed, "measure.teachers")  # CMI and MIM made the set through those of small seeds
-        pool = jobs.teachers_for(recipe, real, seed=apart, policy=policy, cache=cache_dir(), progress=tell)
-        net = jobs.net_name(recipe.teachers.net, real.shape)
-        say(f"teachers: {len(pool.views)} {net}")
+        pool, told = _teachers(recipe, real, seed=seed, policy=policy, tell=tell)
         size = None if distilled is None else set_bytes(distilled)
         least = min(64, int(real.counts[real.counts > 0].min()))
         facts = profile(batch, real, pool.views, per_class=least, seed=seed, stored=size, effort=USUAL, progress=tell)
-    facts["against"]["teachers"] = {"net": net, "count": len(pool.views), "digest": pool.fingerprint}
+    facts["against"]["teachers"] = told
     made = None if distilled is None else distilled.meta.get("fingerprint")
     return facts, made in (None, real.fingerprint)
+
+
+def _teachers(
+    recipe: Recipe, real: RealData, *, seed: int, policy: Policy, tell: Tell
+) -> tuple[Teachers, dict[str, Any]]:
+    """The networks looked through, and what to say of them: never those CMI and MIM made a set through."""
+    from infodistill import jobs
+    from infodistill.data.cache import cache_dir
+    from infodistill.seeding import key
+
+    net = jobs.net_name(recipe.teachers.net, real.shape)
+    jobs.spare_threads(3 * 256 * jobs.forward_flops(net, real.shape, real.num_classes))
+    apart = key(seed, "measure.teachers")
+    pool = jobs.teachers_for(recipe, real, seed=apart, policy=policy, cache=cache_dir(), progress=tell)
+    say(f"teachers: {len(pool.views)} {net}")
+    return pool, {"net": net, "count": len(pool.views), "digest": pool.fingerprint}
 
 
 def set_bytes(distilled: Distilled) -> int:
