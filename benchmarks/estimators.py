@@ -5,7 +5,8 @@
 
 Parts: table (the rows of tests/estimator_rows.py, nats), ksg (bias and scatter over 10 samples of 5,000 pairs, and
 under maps of the sides), scale (processor seconds and peak memory at 512 columns, each estimator in a process of its
-own; the estimators that look at every pair at 10,000 rows, where 50,000 take 25 times as long).
+own; the estimators that look at every pair at 10,000 rows, where 50,000 take 25 times as long), whole (KSG 1 over
+every pair of 50,000 rows once, 256 columns a side).
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ MAPS = {
     "exp x, y + y^3": (torch.exp, lambda y: y + y**3),
 }
 COLUMNS = 512
+WHOLE = "KSG 1, every pair"
+PARTS = ["table", "ksg", "scale", "whole"]
 
 
 def main() -> None:
@@ -50,7 +53,7 @@ def main() -> None:
         return
     found: dict[str, Any] = json.loads(RESULTS.with_suffix(".json").read_text()) if _kept(args.parts) else {}
     found["machine"] = {"processor": platform.machine(), "torch": torch.__version__, "threads": torch.get_num_threads()}
-    parts = {"table": _table, "ksg": _ksg, "scale": _scale}
+    parts = {"table": _table, "ksg": _ksg, "scale": _scale, "whole": _whole}
     for part in args.parts:
         began = time.process_time()
         found[part] = parts[part]()
@@ -85,12 +88,17 @@ def _ksg() -> list[dict[str, Any]]:
 
 
 def _scale() -> list[dict[str, Any]]:
-    """Every row in a fresh process, so that peaks do not hide one another."""
-    command = [sys.executable, str(HERE), "--child"]
-    return [
-        json.loads(subprocess.run([*command, name], check=True, capture_output=True, text=True).stdout)
-        for name in _large()
-    ]
+    return [_apart(name) for name in _large()]
+
+
+def _whole() -> list[dict[str, Any]]:
+    return [_apart(WHOLE)]
+
+
+def _apart(name: str) -> dict[str, Any]:
+    """One row in a fresh process, so that peaks do not hide one another."""
+    command = [sys.executable, str(HERE), "--child", name]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def _large() -> dict[str, tuple[int, Callable[..., object]]]:
@@ -122,8 +130,10 @@ def _halves(x: torch.Tensor, labels: torch.Tensor) -> float:
 
 
 def _cost(name: str) -> dict[str, Any]:
-    rows, call = _large()[name]
-    x, noise = torch.randn(2, rows, COLUMNS, generator=stream(0, "scale")).unbind()
+    whole = (50_000, lambda x, y, c: info.ksg_mutual_information(x, y))
+    rows, call = whole if name == WHOLE else _large()[name]
+    columns = COLUMNS // 2 if name == WHOLE else COLUMNS
+    x, noise = torch.randn(2, rows, columns, generator=stream(0, "scale")).unbind()
     labels = torch.arange(rows) % 10
     x[:, :10] += 2 * torch.nn.functional.one_hot(labels, 10)
     y = 0.5 * x + noise
@@ -135,7 +145,7 @@ def _cost(name: str) -> dict[str, Any]:
     return {
         "estimator": name,
         "rows": rows,
-        "columns": COLUMNS,
+        "columns": columns,
         "samples_mib": sides,
         "mib": _peak() - before,
     } | seconds
@@ -164,26 +174,27 @@ def _markdown(found: dict[str, Any]) -> str:
     for row in found.get("ksg", []):
         numbers = f"{row['truth']:.4f} | {row['mean_error']:+.4f} | {row['sd']:.4f}"
         lines.append(f"| {row['estimator']} | {row['rho']} | {row['maps']} | {numbers} |")
-    lines += ["", f"## Large samples: {COLUMNS} columns, float32", ""]
+    lines += ["", f"## Large samples: {COLUMNS} columns a side, float32", ""]
     lines += [
         "Memory: by how much the call raises the peak of its process, after x and y were made (which leaves up to "
-        "100 MiB to be used again). Neighbours and pairs: time grows as rows squared, blocks of pairs do not grow.",
+        "100 MiB to be used again). Neighbours and pairs: time grows as rows squared, blocks of pairs do not grow"
+        + (f"; the last row, of 50,000, has {COLUMNS // 2} columns a side." if "whole" in found else "."),
         "",
     ]
     lines += ["| estimator | rows | processor s | MiB added | MiB of x and y |", "|---|---|---|---|---|"]
-    for row in found.get("scale", []):
+    for row in found.get("scale", []) + found.get("whole", []):
         numbers = f"{row['processor_seconds']:.1f} | {row['mib']:.0f} | {row['samples_mib']:.0f}"
         lines.append(f"| {row['estimator']} | {row['rows']:,} | {numbers} |")
-    return "\n".join(lines) + "\n"
+    return ("\n".join(lines) + "\n").replace("| -0.0000 |", "| 0.0000 |")
 
 
 def _kept(parts: list[str]) -> bool:
-    return len(parts) < 3 and RESULTS.with_suffix(".json").exists()
+    return len(parts) < len(PARTS) and RESULTS.with_suffix(".json").exists()
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", type=lambda text: text.split(","), default=["table", "ksg", "scale"])
+    parser.add_argument("--parts", type=lambda text: text.split(","), default=PARTS)
     parser.add_argument("--child", help=argparse.SUPPRESS)
     return parser.parse_args()
 
