@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 from infodistill.artefact import record_result
+from infodistill.completing import Asked
+from infodistill.distilled import Distilled
+from infodistill.protocols import protocol_for
+from infodistill.recording import Conditions, conditions
 from toys import artefact
 
 
@@ -21,6 +26,8 @@ def evaluation(
     *,
     protocol: str = "quick",
     epochs: int = 300,
+    ipc: int = 2,
+    precision: str = "float32",
     random: Sequence[float] = (0.5, 0.52, 0.54, 0.56, 0.58),
     seconds: float = 4.0,
     seeds: Sequence[int] | None = None,
@@ -29,22 +36,22 @@ def evaluation(
     first = next(iter(nets.values()))
     return {
         "protocol": protocol,
-        "ipc": 2,
+        "ipc": ipc,
         "nets": {
             net: {"distilled": score(v), "random": score(random), "full": None, "full_reason": "not asked"}
             for net, v in nets.items()
         },
-        "images_bytes": 1536,
-        "labels_bytes": 48,
+        "images_bytes": 768 * ipc,
+        "labels_bytes": 24 * ipc,
         "seconds": seconds,
         "device": "cpu",
         "values": {net: {"distilled": list(v), "random": list(random)} for net, v in nets.items()},
-        "protocol_settings": {"name": protocol, "epochs": epochs},
+        "protocol_settings": {**protocol_for(protocol, "toys", ipc=ipc, classes=3).as_dict(), "epochs": epochs},
         "settings": {
             "seeds": list(seeds if seeds is not None else range(len(first))),
             "fingerprint": "a",
             "test_fingerprint": "b",
-            "policy": {"precision": "float32", "threads": 1},
+            "policy": {"precision": precision, "threads": 1},
         },
     }
 
@@ -64,8 +71,18 @@ def made(
     told = {"protocol": "quick", "net": "small", "seconds": 10.0, "recipe": {"method": method}, **meta}
     path = artefact(ipc, chosen, **{**told, "method": method}).with_meta(seed=seed).save(folder)
     if values is not None:
-        record_result(path, evaluation({"small": values}))
+        record_result(path, evaluation({"small": values}, ipc=ipc))
     return path
+
+
+def asked(evaluate: Callable[[Path, Sequence[str]], None], precision: str = "float32", epochs: int = 300) -> Asked:
+    """Evaluations by `evaluate` that tell the conditions of `evaluation`."""
+
+    def under(distilled: Distilled) -> Conditions:
+        ipc = distilled.stored_ipc
+        return conditions(evaluation({"small": [0.5]}, ipc=ipc, precision=precision, epochs=epochs))
+
+    return Asked(evaluate, lambda distilled: replace(under(distilled), data=None), under)
 
 
 def hash_of(method: str, seed: int) -> int:

@@ -13,6 +13,7 @@ from infodistill.artefact import record_result
 from infodistill.cli import app
 from infodistill.leaderboard import leaderboard, markdown
 from infodistill.leaderboard_files import write_leaderboard
+from infodistill.manifest import seal
 from test_report import checked
 
 POOR = [0.80, 0.83, 0.81]
@@ -50,8 +51,11 @@ def test_other_protocols_networks_and_settings_have_tables_of_their_own(tmp_path
     record_result(folders[1], evaluation({"small": POOR}, epochs=7))
     boards = leaderboard(tmp_path)["boards"]
     told = sorted((board["protocol"], board["net"], [row["label"] for row in board["rows"]]) for board in boards)
-    alone = [("quick", "small", ["dm"]), ("quick", "small", ["idm"])]
-    assert told == [("dsa", "small", ["dm"]), ("quick", "mlp", ["dm"]), *alone]
+    apart = [("quick", "small", ["dm", "idm"]), ("quick", "small", ["idm"])]  # idm has both evaluations
+    assert told == [("dsa", "small", ["dm"]), ("quick", "mlp", ["dm"]), *apart]
+    words = [board["conditions"] for board in boards if (board["protocol"], board["net"]) == ("quick", "small")]
+    assert len(set(words)) == 2 and all(text.startswith(", settings ") for text in words)
+    assert {board["conditions"] for board in boards if board["net"] == "mlp"} == {""}
 
 
 def test_several_sets_are_one_row_with_the_error_of_sets(tmp_path: Path) -> None:
@@ -71,6 +75,32 @@ def test_curves_join_the_sizes_of_a_method_and_show_random(tmp_path: Path) -> No
     random = curve["lines"]["random real images"]
     assert [point["cost"] for point in random["bytes"]] == [2 * (pixels + 24), 3 * (pixels + 24)]
     assert random["seconds"] == []
+
+
+def test_curves_mix_no_conditions_and_no_recipes(tmp_path: Path) -> None:
+    made(tmp_path / "a", POOR, images=1, steps=10)
+    made(tmp_path / "b", POOR, images=2, steps=20)
+    folder = made(tmp_path / "c", images=3, steps=10, ipc=3)
+    record_result(folder, evaluation({"small": POOR}, ipc=3, precision="bf16"))
+    curves = leaderboard(tmp_path)["curves"]
+    assert [curve["title"].removeprefix("toys, small, protocol quick") for curve in curves] == [", float32", ", bf16"]
+    lines = [[len(line["bytes"]) for name, line in curve["lines"].items() if "random" not in name] for curve in curves]
+    assert lines == [[1, 1], [1]] and set(curves[0]["lines"]) >= {"dm (a)", "dm (b)"}
+
+
+def test_recipes_that_differ_in_size_alone_share_a_line(tmp_path: Path) -> None:
+    for ipc in (2, 3):
+        made(tmp_path / str(ipc), POOR, ipc=ipc, recipe={"method": "dm", "ipc": ipc, "name": f"toys/dm-ipc{ipc}"})
+    (curve,) = leaderboard(tmp_path)["curves"]
+    assert len(curve["lines"]["dm"]["bytes"]) == 2
+
+
+def test_results_that_are_none_are_a_note(tmp_path: Path) -> None:
+    filled(tmp_path)
+    (tmp_path / "three" / "results.json").write_text('{"quick": []}')
+    seal(tmp_path / "three", written=("results.json",))
+    record = leaderboard(tmp_path)
+    assert len(record["boards"]) == 1 and "results.json in 'three' holds no evaluations" in record["notes"][0]
 
 
 def test_a_damaged_artefact_is_a_note(tmp_path: Path) -> None:

@@ -22,6 +22,6 @@ def test_the_peak_grows_with_what_is_held_and_never_falls() -> None:
 
 
 def test_an_artefact_is_compared_by_its_accelerator_if_it_had_one() -> None:
-    assert peak_of({"peak_memory": {"process": 10, "cuda": 3}}) == 3
-    assert peak_of({"peak_memory": {"process": 10}}) == 10
+    assert peak_of({"peak_memory": {"process": 10, "cuda": 3}}) == ("cuda", 3)
+    assert peak_of({"peak_memory": {"process": 10}}) == ("process", 10)
     assert peak_of({}) is None and peak_of({"peak_memory": {}}) is None

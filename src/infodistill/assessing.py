@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from infodistill import jobs, nets
 from infodistill.artefact import record_result, seal
+from infodistill.completing import Asked
 from infodistill.compute import Policy, resolve
 from infodistill.conduct import Say, quiet
 from infodistill.crossing import cross_names, refusals
@@ -16,16 +18,18 @@ from infodistill.data import load_data
 from infodistill.data.cache import cache_dir
 from infodistill.distilled import Distilled, load
 from infodistill.evaluation import evaluate, protocol_of
-from infodistill.evaluation_job import protocol_named
+from infodistill.evaluation_job import protocol_carried, protocol_named
 from infodistill.manifest import TENSORS, recorded
 from infodistill.progress import Tell
 from infodistill.protocols import EvaluationProtocol
 from infodistill.real import RealData
+from infodistill.recording import Conditions, conditions_of
 from infodistill.report import report
 from infodistill.result import Result
 from infodistill.robustness import robustness
 from infodistill.runfolder import SAMPLE_REQUEST, stored_request
 from infodistill.scale.fanout import Workers
+from infodistill.serialise import canonical_json
 from infodistill.types import NetFactory
 
 
@@ -127,6 +131,30 @@ def evaluate_and_record(folder: Path, net: Sequence[str], **options: Any) -> Non
     """Evaluate an artefact with these networks, and store what was found with it."""
     record_result(folder, evaluated(folder, net=net, **options).record())
     refresh_report(folder)
+
+
+def asked_for(*, data: str | None, protocol: str | None, device: str, precision: str, **options: Any) -> Asked:
+    """What a comparison is made of: evaluations with these options, and the conditions these are made under."""
+    known: dict[str, tuple[str, str | None]] = {}
+
+    def fingerprints(distilled: Distilled) -> tuple[str, str | None]:
+        place = canonical_json([data, distilled.meta.get("source")])
+        if place not in known:
+            real = data_of(distilled, data)
+            known[place] = real.fingerprint, None if real.test is None else real.test.fingerprint
+        return known[place]
+
+    def under(distilled: Distilled, read: Sequence[str | None] | None) -> Conditions:
+        own = protocol_carried(distilled, str(distilled.meta.get("data", "")))
+        chosen = protocol_named(protocol, distilled) if protocol else own
+        return conditions_of(read, chosen.as_dict(), resolve(device, precision).precision)
+
+    how = {"data": data, "protocol": protocol, "device": device, "precision": precision}
+    return Asked(
+        partial(evaluate_and_record, **how, **options),
+        lambda distilled: under(distilled, None if data is None else fingerprints(distilled)),
+        lambda distilled: under(distilled, fingerprints(distilled)),
+    )
 
 
 def evaluated_across(folder: Path, *, say: Say = quiet, **options: Any) -> Iterator[Result]:

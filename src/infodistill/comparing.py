@@ -6,7 +6,7 @@ and network seeds; the differences to the reference carry 95 % intervals.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
@@ -15,17 +15,17 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from infodistill.completing import Asked, Complete, completed
 from infodistill.contenders import Contender, Entrant, by_task, contenders, entrants
 from infodistill.differences import Scored, gap
 from infodistill.pages import number, percent, points, size
 from infodistill.protocols import EvaluationProtocol
-from infodistill.recording import conditions
+from infodistill.recording import Conditions
 from infodistill.result import values_of
-from infodistill.runs import read_run
 
-Evaluate = Callable[[Path, Sequence[str]], None]
-"""evaluate(folder, networks): evaluate under the common protocol and seeds, and record it with the artefact."""
 FEWEST = 2
+Place = tuple[str, str, Conditions]
+"""(protocol, network, conditions)."""
 
 
 @dataclass(frozen=True)
@@ -46,17 +46,17 @@ def compare(
     nets: Sequence[str] = (),
     protocol: str | None = None,
     seeds: int = 5,
-    evaluate: Evaluate,
+    asked: Asked,
 ) -> Compared:
     """Compare artefacts: groups by data and images per class, sets of one method together.
 
     `nets` empty: those that every set was evaluated with already, or the network of the reference. A set counts as
-    evaluated when it has the first `seeds` networks under the common protocol.
+    evaluated when it has the first `seeds` networks under the conditions that are `asked`, see `completing.completed`.
 
     Raises:
         FileNotFoundError: a folder holds no artefact.
         ValueError: fewer than two folders; an artefact is damaged; the artefacts carry different protocols and none was
-            given; fewer than 2 seeds, which have no interval.
+            given; fewer than 2 seeds, which have no interval; the sets would be evaluated under other conditions.
     """
     if len(folders) < 2:
         raise ValueError(f"a comparison needs at least two artefact folders, got {len(folders)}")
@@ -66,10 +66,7 @@ def compare(
     name = protocol or _common_protocol(found)
     groups: list[dict[str, Any]] = []
     for words, members in by_task(contenders(found)):
-        chosen = list(nets) or _networks(members, name, seeds)
-        fresh = [_complete(one, name, chosen, seeds, evaluate) for one in members]
-        _check_conditions(fresh, name)
-        groups.append(_group(words, fresh, name, chosen, seeds))
+        groups.append(_group(words, completed(members, name, nets, seeds, asked=asked), name, seeds))
     if len(groups) > 1:
         words = "; ".join(group["task"] for group in groups)
         notes.append(f"Accuracies on different data or images per class are not compared, each has a table: {words}")
@@ -105,68 +102,33 @@ def _common_protocol(found: Sequence[Entrant]) -> str:
     return next(iter(carried))
 
 
-def _networks(members: Sequence[Contender], protocol: str, seeds: int) -> list[str]:
-    """Networks every set of a group was evaluated with; the reference's own if there is none."""
-    everyone = [one for contender in members for one in contender.entrants]
-    known = [list((one.run.results or {}).get(protocol, {}).get("nets", {})) for one in everyone]
-    shared = [net for net in known[0] if all(_done(one, protocol, net, seeds) for one in everyone)]
-    return shared or [str(everyone[0].meta.get("net", "convnet3"))]
-
-
-def _done(one: Entrant, protocol: str, net: str, seeds: int) -> bool:
-    scored = one.scored(protocol, net)
-    return scored is not None and set(range(seeds)) <= set(scored.networks)
-
-
-def _complete(one: Contender, protocol: str, nets: Sequence[str], seeds: int, evaluate: Evaluate) -> Contender:
-    """The contender with every set evaluated."""
-    fresh: list[Entrant] = []
-    for entrant in one.entrants:
-        missing = [net for net in nets if not _done(entrant, protocol, net, seeds)]
-        if missing:
-            evaluate(entrant.folder, missing)
-            entrant = replace(entrant, run=read_run(entrant.folder))
-        fresh.append(entrant)
-    return replace(one, entrants=tuple(fresh))
-
-
-def _check_conditions(members: Sequence[Contender], protocol: str) -> None:
-    """Refuse evaluations that a name alone calls the same."""
-    everyone = [one for contender in members for one in contender.entrants]
-    records = [(one.folder.name, conditions((one.run.results or {})[protocol])) for one in everyone]
-    if other := [name for name, how in records if how != records[0][1]]:
-        raise ValueError(
-            f"'{other[0]}' was evaluated under other settings of protocol '{protocol}', other test data or another "
-            f"precision than '{records[0][0]}': run `infodistill evaluate DIR --protocol {protocol}` again for both"
-        )
-
-
-def _group(task: str, members: Sequence[Contender], protocol: str, nets: Sequence[str], seeds: int) -> dict[str, Any]:
-    first = members[0]
+def _group(task: str, found: Complete, protocol: str, seeds: int) -> dict[str, Any]:
+    first, nets, here = found.members[0], found.nets, found.conditions
     rows = [
         {
             "label": one.label,
             "folders": [str(entrant.folder) for entrant in one.entrants],
             "sets": len(one.entrants),
-            **one.costs(protocol),
-            "nets": {net: _cell(one, None if one is first else first, protocol, net, seeds) for net in nets},
+            **one.costs(protocol, here),
+            "nets": {net: _cell(one, None if one is first else first, (protocol, net, here), seeds) for net in nets},
         }
-        for one in members
+        for one in found.members
     ]
-    return {"task": task, "protocol": protocol, "reference": first.label, "nets": list(nets), "contenders": rows}
+    how = {"protocol": protocol, "precision": here.precision}
+    return {"task": task, **how, "reference": first.label, "nets": list(nets), "contenders": rows}
 
 
-def _cell(one: Contender, reference: Contender | None, protocol: str, net: str, seeds: int) -> dict[str, Any]:
+def _cell(one: Contender, reference: Contender | None, place: Place, seeds: int) -> dict[str, Any]:
     """Accuracy, random baseline and the difference to the reference, of the first `seeds` networks."""
-    ours = _first(one, protocol, net, seeds)
+    ours, (protocol, net, here) = _first(one, place, seeds), place
     values = [value for scored in ours for value in scored.networks.values()]
-    random = values_of((one.entrants[0].run.results or {})[protocol], net, "random")
-    difference = None if reference is None else gap(ours, _first(reference, protocol, net, seeds)).as_dict()
+    random = values_of(one.entrants[0].record(protocol, here), net, "random")
+    difference = None if reference is None else gap(ours, _first(reference, place, seeds)).as_dict()
     return {"distilled": _score(values), "random": _score(random), "difference": difference}
 
 
-def _first(one: Contender, protocol: str, net: str, seeds: int) -> list[Scored]:
-    return [replace(s, networks={k: s.networks[k] for k in range(seeds)}) for s in one.scored(protocol, net)]
+def _first(one: Contender, place: Place, seeds: int) -> list[Scored]:
+    return [replace(s, networks={k: s.networks[k] for k in range(seeds)}) for s in one.scored(*place)]
 
 
 def _score(values: Sequence[float]) -> dict[str, Any] | None:
@@ -177,7 +139,7 @@ def _score(values: Sequence[float]) -> dict[str, Any] | None:
 
 def _accuracies(group: Mapping[str, Any]) -> Table:
     table = Table(
-        title=escape(f"{group['task']}, protocol {group['protocol']}"),
+        title=escape(f"{group['task']}, protocol {group['protocol']}, {group['precision']}"),
         caption="accuracy in %, ± one standard deviation; difference in points, with its 95 % interval",
     )
     for heading in ("method", "network", "sets", "accuracy", "random", f"minus {escape(group['reference'])}"):
@@ -194,8 +156,9 @@ def _costs(group: Mapping[str, Any]) -> Table:
     for heading in ("method", "distilling, s", "peak memory", "images", "labels", "evaluating, s"):
         table.add_column(heading, justify="left" if heading == "method" else "right")
     for row in group["contenders"]:
-        bytes_ = [size(row[name]) for name in ("peak_memory_bytes", "images_bytes", "labels_bytes")]
-        table.add_row(escape(row["label"]), number(row["seconds"]), *bytes_, number(row["evaluation_seconds"]))
+        bytes_ = [size(row[name]) for name in ("images_bytes", "labels_bytes")]
+        peak = " ".join([size(row["peak_memory_bytes"]), row["peak_memory_of"] or ""]).strip()
+        table.add_row(escape(row["label"]), number(row["seconds"]), peak, *bytes_, number(row["evaluation_seconds"]))
     return table
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from infodistill.differences import Scored
 from infodistill.manifest import TENSORS, recorded
 from infodistill.peak import peak_of
+from infodistill.recording import Conditions, conditions, evaluations
 from infodistill.result import seeds_of, values_of
 from infodistill.runs import Run, read_run
 from infodistill.serialise import canonical_json
@@ -67,9 +68,17 @@ class Entrant:
         alone = None if file or meta.get("recipe") or meta.get("sampling") else recorded(self.folder, TENSORS)
         return [*parts, terms, asked[0].get("terms"), asked[1].get("from"), file, alone]
 
-    def scored(self, protocol: str, net: str) -> Scored | None:
+    def records(self, protocol: str) -> list[Mapping[str, Any]]:
+        """Its evaluations under a protocol, one for each conditions, the last first."""
+        return evaluations((self.run.results or {}).get(protocol))
+
+    def record(self, protocol: str, under: Conditions) -> Mapping[str, Any]:
+        """The last evaluation under these conditions; empty where there is none."""
+        return next((one for one in self.records(protocol) if under.allow(conditions(one))), {})
+
+    def scored(self, protocol: str, net: str, under: Conditions) -> Scored | None:
         """Its accuracies by network seed; None where it was not evaluated so."""
-        record = (self.run.results or {}).get(protocol, {})
+        record = self.record(protocol, under)
         values, seeds = values_of(record, net, "distilled"), seeds_of(record, net)
         if not values or len(values) != len(seeds):
             return None
@@ -88,18 +97,30 @@ class Contender:
         """Its label before it was made distinct: the name that other sizes of the method share."""
         return _label(self.entrants[0])
 
-    def scored(self, protocol: str, net: str) -> list[Scored]:
-        found = (one.scored(protocol, net) for one in self.entrants)
+    @property
+    def line(self) -> str:
+        """What made it, but for the size: contenders of one line are one method at several sizes."""
+        return self.entrants[0].line
+
+    def scored(self, protocol: str, net: str, under: Conditions) -> list[Scored]:
+        found = (one.scored(protocol, net, under) for one in self.entrants)
         return [scored for scored in found if scored is not None]
 
-    def costs(self, protocol: str) -> dict[str, float | int | None]:
-        """Means over its sets: seconds of distilling and evaluating, bytes; the largest peak of memory."""
+    def costs(self, protocol: str, under: Conditions) -> dict[str, float | int | str | None]:
+        """Means over its sets: seconds of distilling and evaluating, bytes; the largest peak of memory, and of what.
+
+        No peak where its sets were measured by different means: what an accelerator's allocator handed out is no part
+        of a process's resident memory, and neither bounds the other.
+        """
         sets = [one.run.distilled for one in self.entrants]
-        records = [(one.run.results or {}).get(protocol, {}) for one in self.entrants]
+        records = [one.record(protocol, under) for one in self.entrants]
         peaks = [peak for one in self.entrants if (peak := peak_of(one.meta)) is not None]
+        kinds = {kind for kind, _ in peaks}
+        alike = len(kinds) == 1
         return {
             "seconds": _mean([one.meta.get("seconds") for one in self.entrants]),
-            "peak_memory_bytes": max(peaks, default=None),
+            "peak_memory_bytes": max(value for _, value in peaks) if alike else None,
+            "peak_memory_of": kinds.pop() if alike else None,
             "images_bytes": round(fmean(one.images_bytes for one in sets)),
             "labels_bytes": round(fmean(one.labels_bytes + one.scalars_bytes for one in sets)),
             "evaluation_seconds": _mean([record.get("seconds") for record in records]),

@@ -24,11 +24,15 @@ Progress = Callable[[str, int, int], None]
 
 def protocol_of(distilled: Distilled, real: RealData) -> EvaluationProtocol:
     """The protocol an artefact carries (in full or by name); `dsa` when it carries none."""
+    return protocol_carried(distilled, str(distilled.meta.get("data", real.name)))
+
+
+def protocol_carried(distilled: Distilled, data: str) -> EvaluationProtocol:
+    """The same for a set whose data go by this name."""
     stored = distilled.meta.get("protocol", "dsa")
     if isinstance(stored, Mapping):
         return EvaluationProtocol.from_dict(stored)
-    name, classes = str(distilled.meta.get("data", real.name)), distilled.num_classes
-    return protocol_for(str(stored), name, ipc=distilled.stored_ipc, classes=classes)
+    return protocol_for(str(stored), data, ipc=distilled.stored_ipc, classes=distilled.num_classes)
 
 
 def protocol_named(name: str, distilled: Distilled) -> EvaluationProtocol:

@@ -18,11 +18,11 @@ from infodistill.differences import Scored, gap, t_half_width
 from infodistill.drawn import RANDOM
 from infodistill.manifest import MANIFEST
 from infodistill.ranking import mean_error, shared_ranks
-from infodistill.recording import conditions
+from infodistill.recording import Conditions, conditions, told_apart
 from infodistill.result import values_of
 
 Row = dict[str, Any]
-Key = tuple[tuple[str, int], str, str, str]
+Key = tuple[tuple[str, int], str, str, Conditions]
 """(task, protocol, network, conditions)."""
 
 
@@ -36,11 +36,13 @@ def leaderboard(folder: Path) -> dict[str, Any]:
     evaluated = [one for one in found if one.run.results]
     unevaluated = [str(one.folder) for one in found if not one.run.results]
     members = contenders(evaluated)
+    groups = _grouped(members)
+    words = _words(list(groups))
     return {
         "folder": str(folder),
         "artefacts": len(found),
-        "boards": [_board(key, rows) for key, rows in _grouped(members).items()],
-        "curves": list(_curves(members)),
+        "boards": [_board(key, rows, words[key]) for key, rows in groups.items()],
+        "curves": list(_curves(groups)),
         "unevaluated": unevaluated,
         "notes": notes,
     }
@@ -77,21 +79,33 @@ def _grouped(members: Sequence[Contender]) -> dict[Key, list[Contender]]:
 def _evaluations(one: Contender) -> dict[Key, list[Entrant]]:
     found: dict[Key, list[Entrant]] = {}
     for entrant in one.entrants:
-        for protocol, record in (entrant.run.results or {}).items():
+        records = [(protocol, record) for protocol in entrant.run.results or {} for record in entrant.records(protocol)]
+        for protocol, record in records:
             for net in record["nets"]:
-                if entrant.scored(protocol, net) is not None:
-                    key = (entrant.task, protocol, net, conditions(record))
+                key = (entrant.task, protocol, net, conditions(record))
+                if entrant.scored(*key[1:]) is not None:
                     found.setdefault(key, []).append(entrant)
     return found
 
 
-def _board(key: Key, members: Sequence[Contender]) -> Row:
+def _words(keys: Sequence[Key]) -> dict[Key, str]:
+    """What a heading adds where a task, protocol and network have several tables: the precision, the data, settings."""
+    found: dict[Key, str] = {}
+    for key in keys:
+        alike = [other for other in keys if other[:3] == key[:3]]
+        told = told_apart([other[3] for other in alike])[alike.index(key)]
+        found[key] = f", {told}" if told else ""
+    return found
+
+
+def _board(key: Key, members: Sequence[Contender], words: str) -> Row:
     _, protocol, net, _ = key
-    scores = [one.scored(protocol, net) for one in members]
+    scores = [one.scored(*key[1:]) for one in members]
     ranks = shared_ranks(len(members), lambda i, j: _surely_better(scores[i], scores[j]))
     rows = [_row(rank, one, key) for rank, one in zip(ranks, members, strict=True)]
     rows.sort(key=lambda row: (row["rank"], -row["mean"]))
-    return {"task": members[0].entrants[0].task_words, "protocol": protocol, "net": net, "rows": rows}
+    task = members[0].entrants[0].task_words
+    return {"task": task, "protocol": protocol, "net": net, "conditions": words, "rows": rows}
 
 
 def _surely_better(ours: Sequence[Scored], theirs: Sequence[Scored]) -> bool:
@@ -102,10 +116,10 @@ def _surely_better(ours: Sequence[Scored], theirs: Sequence[Scored]) -> bool:
 
 
 def _row(rank: int, one: Contender, key: Key) -> Row:
-    _, protocol, net, _ = key
-    scored = one.scored(protocol, net)
+    _, protocol, net, here = key
+    scored = one.scored(protocol, net, here)
     values = [value for found in scored for value in found.networks.values()]
-    random = values_of((one.entrants[0].run.results or {})[protocol], net, "random")
+    random = values_of(one.entrants[0].record(protocol, here), net, "random")
     over, units = ("sets", [found.mean for found in scored]) if len(scored) > 1 else ("networks", values)
     error = mean_error(units)
     return {
@@ -121,27 +135,40 @@ def _row(rank: int, one: Contender, key: Key) -> Row:
         "over": over,
         "random": fmean(random) if random else None,
         "gain": fmean(values) - fmean(random) if random else None,
-        **one.costs(protocol),
+        **one.costs(protocol, here),
     }
 
 
-def _curves(members: Sequence[Contender]) -> Iterator[Row]:
-    """Per data, protocol and network: a line a method through its sizes, against bytes and against seconds."""
-    places: dict[tuple[str, str, str], list[tuple[Contender, Key]]] = {}
-    for key, group in _grouped(members).items():
-        places.setdefault((key[0][0], key[1], key[2]), []).extend((one, key) for one in group)
-    for (_, protocol, net), found in places.items():
-        lines: dict[str, Row] = {}
-        for one, key in found:
-            lines.setdefault(one.method, {"bytes": [], "seconds": []})
-            point = _point(_row(0, one, key))
-            lines[one.method]["bytes"].append({**point, "cost": point["bytes"]})
+def _curves(groups: Mapping[Key, Sequence[Contender]]) -> Iterator[Row]:
+    """Per data, protocol, network and conditions: a line a method through its sizes, against bytes and seconds."""
+    places: dict[Key, list[tuple[Contender, Key]]] = {}
+    for key, group in groups.items():
+        places.setdefault(((key[0][0], 0), *key[1:]), []).extend((one, key) for one in group)
+    words = _words(list(places))
+    for place, found in places.items():
+        names, lines = _line_names([one for one, _ in found]), dict[str, Row]()
+        for (one, key), name in zip(found, names, strict=True):
+            line, point = lines.setdefault(name, {"bytes": [], "seconds": []}), _point(_row(0, one, key))
+            line["bytes"].append({**point, "cost": point["bytes"]})
             if point["seconds"]:
-                lines[one.method]["seconds"].append({**point, "cost": point["seconds"]})
+                line["seconds"].append({**point, "cost": point["seconds"]})
         random = _random_line(found)
         lines |= {RANDOM: {"bytes": random, "seconds": []}} if random else {}
         data = found[0][0].entrants[0].meta.get("data", "unnamed data")
-        yield {"title": f"{data}, {net}, protocol {protocol}", "lines": lines}
+        yield {"title": f"{data}, {place[2]}, protocol {place[1]}{words[place]}", "lines": lines}
+
+
+def _line_names(members: Sequence[Contender]) -> list[str]:
+    """The line each is a point of: that of its method, and of its folder too where methods of one name differ."""
+    firsts: dict[str, Contender] = {}
+    for one in members:
+        firsts.setdefault(one.line, one)
+    methods = [one.method for one in firsts.values()]
+    names = {
+        line: one.method if methods.count(one.method) == 1 else f"{one.method} ({one.entrants[0].folder.name})"
+        for line, one in firsts.items()
+    }
+    return [names[one.line] for one in members]
 
 
 def _point(row: Row) -> Row:
@@ -152,9 +179,9 @@ def _point(row: Row) -> Row:
 def _random_line(found: Sequence[tuple[Contender, Key]]) -> list[Row]:
     """Random real images at every size, as float32 values with one hard label each."""
     points: dict[int, Row] = {}
-    for one, (task, protocol, net, _) in found:
+    for one, (task, protocol, net, here) in found:
         entrant = one.entrants[0]
-        values = values_of((entrant.run.results or {})[protocol], net, "random")
+        values = values_of(entrant.record(protocol, here), net, "random")
         d = entrant.run.distilled
         total = task[1] * d.num_classes * (d.images[0].numel() * d.images.element_size() + 8)
         if values:
@@ -166,7 +193,8 @@ def markdown(record: Mapping[str, Any]) -> str:
     """The boards as Markdown tables."""
     parts = ["# Leaderboard\n", f"{record['artefacts']} artefacts. Methods that cannot be told apart share a rank.\n"]
     for board in record["boards"]:
-        parts.append(f"## {_cell(board['task'])}, {_cell(board['net'])}, protocol {_cell(board['protocol'])}\n")
+        names = ", ".join(_cell(name) for name in (board["task"], board["net"], f"protocol {board['protocol']}"))
+        parts.append(f"## {names}{board['conditions']}\n")
         parts.append("| rank | method | sets | accuracy, % | 95 % | random, % | images + labels, bytes | seconds |")
         parts.append("|---:|---|---:|---:|---:|---:|---:|---:|")
         parts += [_markdown_row(row) for row in board["rows"]]

@@ -29,9 +29,11 @@ def peak_memory(device: str) -> dict[str, int]:
     return found
 
 
-def peak_of(meta: Mapping[str, Any]) -> int | None:
-    """The figure an artefact's `peak_memory` is compared by: that of the accelerator where it has one, in bytes."""
+def peak_of(meta: Mapping[str, Any]) -> tuple[str, int] | None:
+    """Of what, and how many bytes: the figure an artefact's `peak_memory` is compared by.
+
+    That of the accelerator (`cuda`) where it has one, else the `process`; the two are not comparable.
+    """
     told = meta.get("peak_memory")
     found: Mapping[str, Any] = told if isinstance(told, Mapping) else {}
-    value = found.get("cuda", found.get("process"))
-    return None if value is None else int(value)
+    return next(((kind, int(found[kind])) for kind in ("cuda", "process") if found.get(kind) is not None), None)

@@ -27,23 +27,20 @@ def compare(
     """Compare distilled sets: paired differences with 95 % intervals, seconds, memory, bytes.
 
     The first DIR is the reference. Folders of one method with other seeds count as sets of it. Whatever was not
-    evaluated yet is evaluated, under one protocol for all.
+    evaluated yet under one protocol for all, in this precision, is evaluated; other evaluations are kept, not used.
 
     Example: infodistill compare runs/dm runs/dm-cmi --out comparison.html
     """
-    from functools import partial
-
-    from infodistill.assessing import evaluate_and_record
+    from infodistill.assessing import asked_for
     from infodistill.compare_page import write_comparison
     from infodistill.comparing import compare as compared
     from infodistill.progress import telling
 
     with telling() as tell:
-        how = {"data": data, "protocol": protocol, "device": device, "precision": precision, "seeds": seeds}
-        found = compared(
-            folders, nets=net or (), protocol=protocol, seeds=seeds,
-            evaluate=partial(evaluate_and_record, tell=tell, say=say, **how),
-        )  # fmt: skip
+        asked = asked_for(
+            data=data, protocol=protocol, device=device, precision=precision, seeds=seeds, tell=tell, say=say
+        )
+        found = compared(folders, nets=net or (), protocol=protocol, seeds=seeds, asked=asked)
     if out is not None:
         say(f"page: {write_comparison(found.record, out)}")
     if as_json:
