@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 
+from infodistill.pages import size
 from infodistill.peak import peak_memory, peak_of
 
 
@@ -25,3 +26,19 @@ def test_an_artefact_is_compared_by_its_accelerator_if_it_had_one() -> None:
     assert peak_of({"peak_memory": {"process": 10, "cuda": 3}}) == ("cuda", 3)
     assert peak_of({"peak_memory": {"process": 10}}) == ("process", 10)
     assert peak_of({}) is None and peak_of({"peak_memory": {}}) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (999, "999 B"),
+        (1000, "1 kB"),
+        (999_400, "999 kB"),
+        (999_600, "1 MB"),
+        (999_900_000, "1 GB"),
+        (2.5e15, "2500 TB"),
+        (None, "–"),
+    ],
+)
+def test_bytes_in_the_unit_that_leaves_three_figures(value: float | None, words: str) -> None:
+    assert size(value) == words

@@ -45,5 +45,7 @@ def size(value: float | None) -> str:
     """Bytes in the unit that leaves three figures: 412 B, 2.6 kB, 310 MB."""
     if value is None:
         return "–"
-    power = 0 if value < 1000 else min(4, int(math.log10(value) // 3))
-    return f"{value / 1000**power:.3g} {('B', 'kB', 'MB', 'GB', 'TB')[power]}"
+    units = ("B", "kB", "MB", "GB", "TB")
+    power = next((power for power in range(4) if value < 999.5 * 1000**power), 4)  # 999.6 kB would round to 1000
+    shown = value / 1000**power
+    return f"{shown:.0f} {units[power]}" if shown >= 999.5 else f"{shown:.3g} {units[power]}"

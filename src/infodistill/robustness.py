@@ -161,8 +161,9 @@ def robustness(
 ) -> dict[str, Any]:
     """The scores of one set with one network (name, factory), and every cell that was evaluated, as JSON.
 
-    Trains 5 + 2 columns of `len(seeds)` networks, one of them on the full data unless cached; a set with soft labels
-    needs two more columns and a teacher.
+    Trains 5 columns of `len(seeds)` networks (random subsets are 5 at least): the set and random images with and
+    without augmentation, and the full data unless cached. Soft labels need 9 columns and a teacher on the full data,
+    and 2 columns more where as many bytes hold more random images per class than the set has.
 
     Raises:
         ValueError: as `evaluate`.
