@@ -146,7 +146,9 @@ def test_every_number_has_its_controls_and_a_note(told: dict[str, Any]) -> None:
         assert entry["reason"] is None and low <= entry["mean"] <= high
         assert entry["bound"] in ("lower", "upper", "none") and entry["over"] and entry["title"]
         assert len(entry["note"]) > 80 and (entry["random"]["n"], entry["shuffled"]["n"]) == (2, 2)
-    assert {name for name, entry in entries(told).items() if entry["bound"] == "none"} == {"neighbours", "cmi"}
+    assert {name for name, entry in entries(told).items() if entry["bound"] == "none"} == {
+        "neighbours", "cmi", "mi_pixels", "mi_stage1",
+    }  # fmt: skip
     assert [name for name, entry in entries(told).items() if not entry["interval"]] == ["neighbours"]  # too few halves
     json.dumps(told, allow_nan=False)
 

@@ -71,7 +71,7 @@ def stage_quantities(stages: int) -> dict[str, Quantity]:
         names[stages - 1] = (names[stages - 1][0], "shared with real images: last feature")
     over = "images of the set and held-out images"
     return {
-        name: Quantity(title, Shared(index), "lower", over, SHARED, label_entropy)
+        name: Quantity(title, Shared(index), "none", over, SHARED, label_entropy)
         for index, (name, title) in names.items()
         if index < stages
     }
@@ -79,10 +79,10 @@ def stage_quantities(stages: int) -> dict[str, Quantity]:
 
 SHARED = (
     "Pairs an image of the set with a held-out real one of its class, by the similarity of a teacher's outputs at this "
-    "stage; at most H(Y), as only the label joins the two. A rise from one stage to the next says that the network "
-    "made the class easier to read, a fall that it threw something away. Early stages read low for every set, because "
-    "the critic is a plain cosine: compare with random real images at the same stage, not with other stages. Fitted "
-    "on the pairs it is read on, it ends a little too high, more so with few images: compare only at equal images per "
+    "stage; at most H(Y), as only the label joins the two. Early stages read low for every set, as the critic is a "
+    "plain cosine: compare with random real images at the same stage, and a rise or fall from stage to stage with "
+    "theirs. A lower bound but for one thing: fitted on the pairs it is read on, it ends a little too high, more so "
+    "with few images, so it is called an estimate; compare only at equal images per "
     "class. Where the set's images resemble training images of their class no more than others, nothing is claimed: "
     "0, from which chance can lead slightly below. "
     "A nearest-neighbour estimate (KSG) cannot be made: no real image is the partner of a given one of the set."
@@ -140,9 +140,10 @@ FIXED: Mapping[str, Quantity] = {
         "lower",
         IMAGES,
         "How many different images a class has, as a logarithm: 0 if all are alike, log(images per class) if none "
-        "resembles another (Kolchinsky-Tracey, averaged pixels). A bound on the entropy H(X|Y) of the law that picks "
-        "one of these images; real images are not read. More is not better by itself: noise is diverse. Wrong "
-        "labels read high here, since a mixed class is diverse.",
+        "resembles another (Kolchinsky-Tracey, averaged pixels): at least so much of log(images per class) survives "
+        "when images a little alike are told apart by chance only. Real images are not read. More is not better by "
+        "itself: noise is diverse. Wrong labels read high here, since a mixed class is diverse; at one image per "
+        "class it is 0 by definition.",
         log_per_class,
     ),
     "c5": Quantity(
@@ -160,8 +161,9 @@ FIXED: Mapping[str, Quantity] = {
         "none",
         IMAGES,
         "How much the images of a class differ in teacher features (CMI, Zhong et al. 2025): 0 when a network sees "
-        "them all alike. Methods that minimise it make sets easy to learn from; whether less is better is theirs to "
-        "show. Compare only at equal images per class and with the same teachers, which the command trains anew: not "
+        "them all alike. The method CMI lowers it as a penalty; neither low nor high values went with accuracy over "
+        "the sets we compared. Exact for this set and these teachers, an estimate beyond them. Compare only at equal "
+        "images per class and with the same teachers, which the command trains anew: not "
         "those a set was made with. Wrong labels read high.",
         log_per_class,
     ),
