@@ -88,6 +88,15 @@ def test_curves_mix_no_conditions_and_no_recipes(tmp_path: Path) -> None:
     assert lines == [[1, 1], [1]] and set(curves[0]["lines"]) >= {"dm (a)", "dm (b)"}
 
 
+def test_folders_of_one_name_stay_two_lines(tmp_path: Path) -> None:
+    for place, steps in (("x", 10), ("y", 20)):
+        made(tmp_path / place / "run", POOR, images=steps, steps=steps)
+    record = leaderboard(tmp_path)
+    labels = {f"dm ({tmp_path / place / 'run'})" for place in "xy"}
+    assert {row["label"] for row in record["boards"][0]["rows"]} == labels
+    assert set(record["curves"][0]["lines"]) == labels | {"random real images"}
+
+
 def test_recipes_that_differ_in_size_alone_share_a_line(tmp_path: Path) -> None:
     for ipc in (2, 3):
         made(tmp_path / str(ipc), POOR, ipc=ipc, recipe={"method": "dm", "ipc": ipc, "name": f"toys/dm-ipc{ipc}"})

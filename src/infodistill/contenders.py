@@ -150,10 +150,23 @@ def contenders(found: Sequence[Entrant]) -> list[Contender]:
     for one in found:
         by_recipe.setdefault(one.recipe, []).append(one)
     plain = [Contender(_label(members[0]), tuple(members)) for members in by_recipe.values()]
-    seen = [(one.label, one.entrants[0].task) for one in plain]
+    tasks = [one.entrants[0].task for one in plain]
+    labels = distinct([(one, (one.label, task)) for one, task in zip(plain, tasks, strict=True)])
+    return [replace(one, label=label) for one, label in zip(plain, labels, strict=True)]
+
+
+def distinct(named: Sequence[tuple[Contender, tuple[str, object]]]) -> list[str]:
+    """A label for each of (contender, (label, where it must be alone)): with its folder where another has it too.
+
+    The folder's name where that tells them apart, else all of its path.
+    """
+    keys = [key for _, key in named]
+    short = [(key, one.entrants[0].folder.name) for one, key in named]
     return [
-        one if seen.count(key) == 1 else replace(one, label=f"{one.label} ({one.entrants[0].folder.name})")
-        for one, key in zip(plain, seen, strict=True)
+        key[0]
+        if keys.count(key) == 1
+        else f"{key[0]} ({one.entrants[0].folder.name if short.count(names) == 1 else one.entrants[0].folder})"
+        for (one, key), names in zip(named, short, strict=True)
     ]
 
 

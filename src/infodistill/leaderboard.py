@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from infodistill.contenders import Contender, Entrant, contenders, entrants
+from infodistill.contenders import Contender, Entrant, contenders, distinct, entrants
 from infodistill.differences import Scored, gap, t_half_width
 from infodistill.drawn import RANDOM
 from infodistill.manifest import MANIFEST
@@ -163,11 +163,7 @@ def _line_names(members: Sequence[Contender]) -> list[str]:
     firsts: dict[str, Contender] = {}
     for one in members:
         firsts.setdefault(one.line, one)
-    methods = [one.method for one in firsts.values()]
-    names = {
-        line: one.method if methods.count(one.method) == 1 else f"{one.method} ({one.entrants[0].folder.name})"
-        for line, one in firsts.items()
-    }
+    names = dict(zip(firsts, distinct([(one, (one.method, None)) for one in firsts.values()]), strict=True))
     return [names[one.line] for one in members]
 
 
