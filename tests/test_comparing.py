@@ -12,13 +12,18 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from compared import asked, evaluation, made
+from infodistill import assessing
 from infodistill.artefact import record_result
 from infodistill.cli import app
 from infodistill.compare_page import write_comparison
 from infodistill.comparing import compare
+from infodistill.compute import Policy
 from infodistill.distilled import Distilled
-from infodistill.recording import Conditions
+from infodistill.evaluation_job import prepared
+from infodistill.protocols import protocol_for
+from infodistill.recording import Conditions, conditions
 from test_report import checked
+from toys import artefact, real_data
 
 GOOD, POOR = [0.9, 0.92, 0.91], [0.8, 0.83, 0.81]
 
@@ -210,3 +215,17 @@ def test_other_conditions_are_refused_before_training(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match="'idm' would be evaluated under other settings of protocol 'quick' or on"):
         compare(folders, seeds=3, asked=replace(plain, conditions=under))
+
+
+@pytest.mark.parametrize("protocol", [None, "dsa"])
+def test_what_is_asked_is_what_an_evaluation_records(protocol: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    distilled, real = artefact(protocol="quick"), real_data()
+    monkeypatch.setattr(assessing, "data_of", lambda distilled, data: real)
+    found = assessing.asked_for(data=None, protocol=protocol, device="cpu", precision="bf16")
+    how = protocol_for(protocol or "quick", "toys", ipc=2, classes=3)
+    job = prepared([distilled], real, how, (0,), Policy(precision="bf16"))
+    recorded = conditions({"settings": job.settings(), "protocol_settings": how.as_dict()})
+    assert found.conditions(distilled) == recorded
+    assert found.settings(distilled) == replace(recorded, data=None)
+    named = assessing.asked_for(data="elsewhere", protocol=protocol, device="cpu", precision="bf16")
+    assert named.settings(distilled) == recorded
