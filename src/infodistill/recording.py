@@ -213,4 +213,4 @@ def require_evaluations(folder: str, found: Mapping[str, Any]) -> None:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise ValueError(f"results.json in '{folder}' holds no evaluations: {place} is not as they are") from None
+        raise ValueError(f"results.json in '{folder}' holds no evaluations: {place} is not written as they are") from None
