@@ -211,6 +211,5 @@ def require_evaluations(folder: str, found: Mapping[str, Any]) -> None:
     try:
         TypeAdapter(dict[str, _Stored]).validate_python(dict(found))
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ValueError(f"results.json in '{folder}' holds no evaluations: {place} is not written as they are") from None
+        place = ".".join(map(str, error.errors()[0]["loc"]))
+        raise ValueError(f"results.json in '{folder}' holds no evaluations: {place} is wrong") from None
