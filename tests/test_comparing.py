@@ -18,6 +18,7 @@ from infodistill.cli import app
 from infodistill.compare_page import write_comparison
 from infodistill.comparing import compare
 from infodistill.compute import Policy
+from infodistill.contenders import entrants
 from infodistill.distilled import Distilled
 from infodistill.evaluation_job import prepared
 from infodistill.protocols import protocol_for
@@ -120,6 +121,9 @@ def test_the_same_images_count_once(tmp_path: Path) -> None:
     record = compare(folders, seeds=3, asked=NEVER).record
     assert [row["sets"] for row in record["groups"][0]["contenders"]] == [1]
     assert "counts once" in record["notes"][0]
+    copy = made(tmp_path / "0", POOR, images=1, imported={"sha256": "x"})
+    found, notes = entrants([copy, folders[0]])
+    assert [one.folder for one in found] == [folders[0]] and notes[0].startswith(str(copy))  # the original speaks
 
 
 def test_what_is_missing_is_evaluated_and_nothing_else(tmp_path: Path) -> None:

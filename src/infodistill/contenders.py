@@ -138,9 +138,14 @@ def entrants(folders: Sequence[Path]) -> tuple[list[Entrant], list[str]]:
     notes: list[str] = []
     for folder in folders:
         entrant, digest = Entrant(folder, read_run(folder)), str(recorded(folder, TENSORS))
-        if digest in found:
-            notes.append(f"{folder} holds the very images of {found[digest].folder} and counts once")
-        found.setdefault(digest, entrant)
+        kept = found.setdefault(digest, entrant)
+        if kept is not entrant:
+            # An import knows neither method nor seconds: the original speaks for both.
+            first, copy = (
+                (entrant, kept) if "imported" in kept.meta and "imported" not in entrant.meta else (kept, entrant)
+            )
+            found[digest] = first
+            notes.append(f"{copy.folder} holds the very images of {first.folder} and counts once")
     return list(found.values()), notes
 
 
