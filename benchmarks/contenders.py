@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from infodistill.augment import dsa, shift
-from infodistill.bases import principal_factors
 from infodistill.compute import Policy
 from infodistill.distillation import Distillation
-from infodistill.labels import learned_logits
 from infodistill.methods.dd import dd, rates_only
 from infodistill.methods.dm import dm
 from infodistill.methods.frepo import frepo
@@ -24,6 +22,8 @@ from infodistill.methods.rtp import AtRate, rtp, rtp_rates_only
 from infodistill.methods.sldd import sldd
 from infodistill.real import RealData
 from infodistill.sources.experts import Experts, ExpertStore, up_to
+from infodistill.storage.bases import principal_factors
+from infodistill.storage.labels import learned_logits
 from infodistill.synthetic import from_real
 from infodistill.types import NetFactory
 

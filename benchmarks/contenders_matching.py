@@ -13,6 +13,7 @@ from contenders import CONTENDERS, Setting
 
 from infodistill.augment import per_image, shift
 from infodistill.distillation import Distillation
+from infodistill.evaluation.protocol import EvaluationProtocol
 from infodistill.information import CMI, MIM
 from infodistill.methods.cafe import cafe
 from infodistill.methods.dcc import dcc
@@ -24,7 +25,6 @@ from infodistill.methods.iid import iid
 from infodistill.methods.ncfm import ncfm
 from infodistill.methods.pdd import pdd
 from infodistill.nets import by_name
-from infodistill.protocol import EvaluationProtocol
 from infodistill.samplers.medoids import Clustering
 from infodistill.sources.experts import Experts, up_to
 from infodistill.sources.frequencies import Gaussian

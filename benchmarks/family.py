@@ -32,10 +32,10 @@ from infodistill.compute import Policy, capabilities
 from infodistill.data import load_data
 from infodistill.distillation import Distillation
 from infodistill.distilled import ALL_ROWS, Distilled
-from infodistill.evaluation import evaluate
+from infodistill.evaluation.evaluating import evaluate
+from infodistill.evaluation.protocols import EvaluationProtocol, protocol_for
 from infodistill.files import write_atomically
 from infodistill.nets import by_name
-from infodistill.protocols import EvaluationProtocol, protocol_for
 from infodistill.real import RealData
 from infodistill.sources.experts import ExpertStore, record_experts
 from infodistill.training import Fit

@@ -25,13 +25,13 @@ import torch
 from contenders_matching import OVER_TIME
 
 import infodistill
-from infodistill.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.compute import Policy, capabilities
 from infodistill.data import load_data
-from infodistill.evaluation import evaluate
+from infodistill.evaluation.evaluating import evaluate
+from infodistill.evaluation.protocols import protocol_for
 from infodistill.files import write_atomically
 from infodistill.nets import by_name
-from infodistill.protocols import protocol_for
+from infodistill.running.checkpoint import load_checkpoint, save_checkpoint
 
 MARKS = (0.0, 1.0, 3.0, 10.0, 20.0, 40.0, 60.0)
 """Minutes after which a set is stored, as far as the run goes."""

@@ -26,7 +26,8 @@ from infodistill.augment import dsa, shift
 from infodistill.compute import Policy, capabilities
 from infodistill.data import load_data
 from infodistill.distillation import Distillation
-from infodistill.evaluation import evaluate
+from infodistill.evaluation.evaluating import evaluate
+from infodistill.evaluation.protocols import protocol_for
 from infodistill.files import write_atomically
 from infodistill.information.cmi import CMI
 from infodistill.information.controls import RandomDirection, ShuffledLabels
@@ -34,7 +35,6 @@ from infodistill.information.mim import MIM
 from infodistill.methods.dm import dm
 from infodistill.methods.mtt import mtt
 from infodistill.nets import by_name
-from infodistill.protocols import protocol_for
 from infodistill.real import RealData
 from infodistill.sources.experts import Experts, record_experts, up_to
 from infodistill.sources.teachers import Teachers, random_teachers, train_teachers

@@ -28,8 +28,8 @@ import infodistill
 from infodistill import nets
 from infodistill.data import load_data
 from infodistill.distilled import Distilled
-from infodistill.evaluation import evaluate
-from infodistill.protocols import protocol_for
+from infodistill.evaluation.evaluating import evaluate
+from infodistill.evaluation.protocols import protocol_for
 from infodistill.real import RealData
 from infodistill.serialise import pretty_json, read_object, write_bytes
 

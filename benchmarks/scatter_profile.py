@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from scatter_sets import POLICY
 
-from infodistill import jobs, nets
+from infodistill import nets
 from infodistill import recipe as recipes
+from infodistill.building import jobs
 from infodistill.compute import View
 from infodistill.distilled import Distilled
 from infodistill.information import nce_numbers, penultimate
@@ -20,8 +21,8 @@ from infodistill.measures import seen as reading
 from infodistill.measures.naming import FIXED
 from infodistill.measures.profiling import ALONE, information_profile
 from infodistill.measures.seen import Ground
+from infodistill.measures.set_information import Seen, Yardstick, numbers
 from infodistill.real import RealData
-from infodistill.set_information import Seen, Yardstick, numbers
 from infodistill.sources.teachers import train_teachers
 from infodistill.training import Fit
 

@@ -12,14 +12,14 @@ from typing import Any
 from safetensors.torch import load_file
 
 import infodistill
-from infodistill import jobs
 from infodistill import recipe as recipes
+from infodistill.building import jobs
+from infodistill.building.strengths import Strength
 from infodistill.compute import Policy
 from infodistill.distilled import ALL_ROWS, Distilled
 from infodistill.methods import nearest, selection
 from infodistill.real import RealData
 from infodistill.seeding import key
-from infodistill.strengths import Strength
 from infodistill.types import LabelKind
 
 METHODS = ("dm", "dc", "dsa", "idc", "idm", "ncfm", "iid", "dcc", "cafe", "dm+cmi", "dm+mim", "ld", "frepo")

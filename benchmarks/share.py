@@ -22,10 +22,10 @@ from infodistill.augment import shift
 from infodistill.compute import Policy, View, capabilities
 from infodistill.data import load_data
 from infodistill.distillation import Distillation
+from infodistill.evaluation.protocols import protocol_for
 from infodistill.methods.dm import dm
 from infodistill.nets import by_name
 from infodistill.nets.initialise import initialise
-from infodistill.protocols import protocol_for
 from infodistill.real import RealData
 from infodistill.seeding import stream
 from infodistill.training import accuracy, fit

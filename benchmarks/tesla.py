@@ -21,14 +21,14 @@ from torch import Tensor
 
 from infodistill.augment import identity
 from infodistill.data import load_data
-from infodistill.inner import Inner, Record
 from infodistill.methods.mtt import trajectory_distance
 from infodistill.nets import by_name, initialise
 from infodistill.real import RealData
 from infodistill.seeding import stream
 from infodistill.training import Fit, fit
 from infodistill.types import Net
-from infodistill.unroll import Unroll, sweep, tesla, unrolled
+from infodistill.unrolling.inner import Inner, Record
+from infodistill.unrolling.unroll import Unroll, sweep, tesla, unrolled
 
 Params = dict[str, Tensor]
 

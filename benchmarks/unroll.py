@@ -29,7 +29,6 @@ from workloads import load_images
 
 from infodistill.compute import Policy, capabilities
 from infodistill.distillation import Distillation
-from infodistill.inner import Unroll
 from infodistill.methods.mtt import mtt
 from infodistill.nets import by_name, initialise
 from infodistill.real import RealData
@@ -37,7 +36,8 @@ from infodistill.seeding import stream
 from infodistill.sources.segments import Segment
 from infodistill.training import Fit, fit
 from infodistill.types import Source
-from infodistill.unroll import sweep, unrolled
+from infodistill.unrolling.inner import Unroll
+from infodistill.unrolling.unroll import sweep, unrolled
 
 HERE = Path(__file__).resolve()
 COLUMNS = ("published", "eager", "float32", "bf16")

@@ -9,10 +9,10 @@ from statistics import fmean, stdev
 from typing import Any
 
 from infodistill.artefact import record_result
-from infodistill.completing import Asked
+from infodistill.comparison.completing import Asked
 from infodistill.distilled import Distilled
-from infodistill.protocols import protocol_for
-from infodistill.recording import Conditions, conditions
+from infodistill.evaluation.protocols import protocol_for
+from infodistill.evaluation.recording import Conditions, conditions
 from toys import artefact
 
 

@@ -17,9 +17,9 @@ import torch
 from safetensors.torch import save_file
 
 import infodistill.files as files
-from infodistill.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.compute import Policy
 from infodistill.distillation import Distillation
+from infodistill.running.checkpoint import load_checkpoint, save_checkpoint
 from table import make
 
 

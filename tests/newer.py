@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from infodistill.compute import Policy
+from infodistill.compute.views import View
 from infodistill.distillation import Distillation
+from infodistill.evaluation.protocols import EvaluationProtocol
 from infodistill.methods.datm import datm
 from infodistill.methods.dd import dd
 from infodistill.methods.frepo import frepo
@@ -17,10 +19,8 @@ from infodistill.methods.rtp import rtp
 from infodistill.methods.seqmatch import seqmatch
 from infodistill.methods.sldd import sldd
 from infodistill.methods.tesla import tesla
-from infodistill.protocols import EvaluationProtocol
 from infodistill.real import RealData
 from infodistill.synthetic import from_real
-from infodistill.views import View
 from trajectories import AUGMENT, NET, Recorder, Walks
 
 SHORT = EvaluationProtocol("short", epochs=2, full_epochs=1)

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from infodistill.augment import diffaug
 from infodistill.distillation import Distillation
+from infodistill.evaluation.protocols import protocol_for
 from infodistill.methods.pdd import pdd
 from infodistill.nets.convnet import convnet
-from infodistill.protocols import protocol_for
 from infodistill.real import RealData
 
 NET = convnet(depth=2, width=4)

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from infodistill import evaluation
-from infodistill.evaluation import evaluate
+from infodistill.evaluation.evaluating import evaluate
+from infodistill.evaluation.protocols import PROTOCOLS
 from infodistill.nets.convnet import convnet
-from infodistill.protocols import PROTOCOLS
 
 NET = {"small": convnet(depth=1, width=4)}
 PROTOCOL = replace(PROTOCOLS["quick"], epochs=6, full_epochs=3, lr=0.05)

@@ -33,7 +33,7 @@ from infodistill.diffusion.rules import bayes
 from infodistill.diffusion.samplers import ddim
 from infodistill.diffusion.sampling import Plan, plain
 from infodistill.distilled import Distilled
-from infodistill.protocols import EvaluationProtocol
+from infodistill.evaluation.protocols import EvaluationProtocol
 from infodistill.real import RealData
 from toys import Affine
 

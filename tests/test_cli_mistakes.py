@@ -181,7 +181,7 @@ def test_a_fault_of_ours_is_told_from_a_mistake(monkeypatch: pytest.MonkeyPatch)
     def broken() -> None:
         raise TypeError("oops")
 
-    monkeypatch.setattr("infodistill.doctor.examine", broken)
+    monkeypatch.setattr("infodistill.compute.doctor.examine", broken)
     result = CliRunner().invoke(app, ["doctor"])
     assert result.exit_code == 1
     assert "fault of this program" in result.stderr

@@ -16,10 +16,10 @@ import torch
 from typer.testing import CliRunner
 
 import infodistill
-from infodistill import doctor as examination
 from infodistill.cli import app
 from infodistill.commands.measure import set_bytes
-from infodistill.set_information import NOTES
+from infodistill.compute import doctor as examination
+from infodistill.measures.set_information import NOTES
 from infodistill.whitening import whitened
 
 VERBS = [
@@ -108,7 +108,7 @@ def test_a_profile_on_other_data_is_printed_and_not_stored(
     real = infodistill.load_data("digits")
     fewer = real.subset(torch.arange(1000))
     assert fewer.fingerprint != real.fingerprint
-    monkeypatch.setattr("infodistill.assessing.load_data", lambda *_, **__: fewer)
+    monkeypatch.setattr("infodistill.evaluation.assessing.load_data", lambda *_, **__: fewer)
     result = CliRunner().invoke(app, ["measure", str(folder), "--teachers", "1"], catch_exceptions=False)
     assert "not stored" in result.stderr and fewer.fingerprint[:8] in result.stdout
     assert "c6       – (a class has one image" in result.stdout
@@ -123,7 +123,7 @@ def test_measure_looks_through_networks_of_its_own(made: Path, monkeypatch: pyte
         asked.append(seed)
         raise ValueError("enough")
 
-    monkeypatch.setattr("infodistill.jobs.teachers_for", stop)
+    monkeypatch.setattr("infodistill.building.jobs.teachers_for", stop)
     assert CliRunner().invoke(app, ["measure", str(made)]).exit_code == 2
     assert asked[0] > 2**32
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from infodistill.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.distillation import Distillation
+from infodistill.running.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.weights import Weighted
 from newer import NEWER
 from table import FAMILY, METHODS, REFUSED, TERMS, make, terms_of, tiny_real

@@ -12,17 +12,17 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from compared import asked, evaluation, made
-from infodistill import assessing
 from infodistill.artefact import record_result
 from infodistill.cli import app
-from infodistill.compare_page import write_comparison
-from infodistill.comparing import compare
+from infodistill.comparison.comparing import compare
+from infodistill.comparison.contenders import entrants
+from infodistill.comparison.page import write_comparison
 from infodistill.compute import Policy
-from infodistill.contenders import entrants
 from infodistill.distilled import Distilled
-from infodistill.evaluation_job import prepared
-from infodistill.protocols import protocol_for
-from infodistill.recording import Conditions, conditions
+from infodistill.evaluation import assessing
+from infodistill.evaluation.job import prepared
+from infodistill.evaluation.protocols import protocol_for
+from infodistill.evaluation.recording import Conditions, conditions
 from test_report import checked
 from toys import artefact, real_data
 

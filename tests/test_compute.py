@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from infodistill import execution, policy
-from infodistill.compute import Policy, View, backward, is_out_of_memory, resolve
+from infodistill.compute import Policy, View, backward, execution, is_out_of_memory, policy, resolve
 from infodistill.gradients import cross_entropy
 from infodistill.nets.convnet import batch_norm, convnet
 from infodistill.seeding import stream

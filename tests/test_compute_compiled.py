@@ -11,8 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from infodistill import execution
-from infodistill.compute import Policy, View, backward, capabilities
+from infodistill.compute import Policy, View, backward, capabilities, execution
 from infodistill.gradients import class_gradients, squared_error
 from infodistill.nets.convnet import convnet
 from infodistill.types import Net

@@ -11,9 +11,9 @@ from torch import Tensor
 from infodistill.information import CMI, MIM, RandomDirection, ShuffledLabels
 from infodistill.looks import Looks
 from infodistill.nets.convnet import convnet
+from infodistill.running.state import find_parts
 from infodistill.seeding import stream
 from infodistill.sources.rolling import Rolling
-from infodistill.state import find_parts
 from infodistill.types import Batch
 from infodoubles import Gain, PixelTeacher, batch
 

@@ -10,14 +10,14 @@ import pytest
 from typer.testing import CliRunner
 
 from compared import evaluation, made
-from infodistill import assessing
 from infodistill.artefact import record_result, results_of
 from infodistill.cli import app
-from infodistill.crossing import CROSS, cross_names, crossings, refusals
-from infodistill.recording import joined, stored
+from infodistill.comparison.crossing import CROSS, cross_names, crossings, refusals
+from infodistill.evaluation import assessing
+from infodistill.evaluation.recording import joined, stored
+from infodistill.evaluation.result import Result, Score, combined
 from infodistill.report import report
-from infodistill.result import Result, Score, combined
-from infodistill.runs import paired_difference, read_run
+from infodistill.running.runs import paired_difference, read_run
 from scoring import PROTOCOL
 from test_report import checked
 

@@ -11,13 +11,13 @@ import torch.nn.functional as F
 
 from infodistill.compute import View
 from infodistill.distillation import Distillation
-from infodistill.initial import from_real
 from infodistill.methods.datm import Below, MovingWindow, Recognised, datm, mean_logits
 from infodistill.methods.mtt import mtt
 from infodistill.nets.initialise import initialise
 from infodistill.real import RealData
 from infodistill.seeding import stream
 from infodistill.sources.students import Students
+from infodistill.storage.initial import from_real
 from infodistill.training import Fit, fit
 from infodistill.weights import Weighted
 from oracles import mtt as oracle

@@ -9,19 +9,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from infodistill.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.data import load_data
 from infodistill.distillation import Distillation
-from infodistill.evaluation import evaluate
+from infodistill.evaluation.evaluating import evaluate
+from infodistill.evaluation.protocols import PROTOCOLS, phases, protocol_for
 from infodistill.information.cmi import CMI
 from infodistill.information.mim import MIM
 from infodistill.methods.dd import RATES, batches_of, dd, images_and_rates, rates_only, raw_rates
 from infodistill.nets.convnet import convnet
-from infodistill.protocols import PROTOCOLS, phases, protocol_for
+from infodistill.running.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.sources.students import positive
 from infodistill.synthetic import from_real
 from infodistill.training import fit
-from infodistill.unroll import unrolled
+from infodistill.unrolling.unroll import unrolled
 from infodistill.weights import Weighted, whole_set
 from table import NET, teachers, tiny_real
 from unrolling import assert_same, by_oracle, double_net, doubled, sources

@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from infodistill.decoders import Clamped, MultiFormation, tiles
-from infodistill.initial import Mosaic, Stored, bilinear, from_real, nearest
+from infodistill.storage.decoders import Clamped, MultiFormation, tiles
+from infodistill.storage.initial import Mosaic, Stored, bilinear, from_real, nearest
 from infodistill.synthetic import synthesise
 from table import tiny_real
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pytest
 from scipy import stats
 
-from infodistill.differences import Gap, Scored, gap
-from infodistill.ranking import mean_error, ranks_of, shared_ranks
+from infodistill.comparison.differences import Gap, Scored, gap
+from infodistill.comparison.ranking import mean_error, ranks_of, shared_ranks
 
 A = [[0.90, 0.92, 0.91], [0.93, 0.95, 0.92], [0.88, 0.90, 0.92]]
 B = [[0.89, 0.90, 0.90], [0.92, 0.91, 0.93], [0.88, 0.87, 0.90]]

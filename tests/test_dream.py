@@ -12,13 +12,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from infodistill.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.compute import View
 from infodistill.information.mim import MIM
 from infodistill.looks import Looks
 from infodistill.methods.dm import MeanFeature, squared
 from infodistill.methods.dream import dream
 from infodistill.methods.idc import absolute, idc
+from infodistill.running.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.samplers.medoids import Clustering, FeatureMedoids, Medoids
 from infodistill.weights import Weighted, whole_set
 from oracles import idc as oracle

@@ -11,14 +11,13 @@ from typing import Any
 import pytest
 import torch
 
-from infodistill import evaluation
 from infodistill.compute import Policy
 from infodistill.distilled import Distilled
-from infodistill.evaluation import evaluate, protocol_of, same_bytes_ipc
+from infodistill.evaluation.evaluating import evaluate, protocol_of, same_bytes_ipc
+from infodistill.evaluation.result import Score
 from infodistill.methods import selection
 from infodistill.nets import by_name
 from infodistill.real import RealData
-from infodistill.result import Score
 from infodistill.types import pixel_space
 from scoring import NET, PROTOCOL, count_trainings, run, values
 from toys import NAMES, SPACE, Affine, artefact, real_data, soft_artefact

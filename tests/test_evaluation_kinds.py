@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from infodistill import evaluation
-from infodistill.evaluation import same_bytes_ipc
-from infodistill.protocols import PROTOCOLS, EvaluationProtocol
-from infodistill.references import random_ipc
+from infodistill.evaluation.evaluating import same_bytes_ipc
+from infodistill.evaluation.protocols import PROTOCOLS, EvaluationProtocol
+from infodistill.evaluation.references import random_ipc
 from infodistill.types import LabelKind
 from scoring import NET, PROTOCOL, count_trainings, run, values
 from test_distilled_kinds import factored, scored
@@ -123,7 +122,7 @@ def test_the_plan_of_a_squared_error_training_keeps_its_loss(targets: list[Any])
     plan = ({"rows": None, "rates": [0.1], "steps": 1}, {"rows": None, "rates": None, "epochs": 2})
     run(replace(scored(), plan=plan), real_data(), NET, protocol=SQUARED, seeds=(0,), random_subsets=1)
     from infodistill.descent import squared_error_rows
-    from infodistill.protocols import phases
+    from infodistill.evaluation.protocols import phases
 
     assert [how.loss for _, how in phases(plan, SQUARED, scored().batch())] == [squared_error_rows] * 2
     assert len(targets) == 1 + 2 + 2

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from infodistill.evaluation import evaluate
+from infodistill.evaluation.evaluating import evaluate
+from infodistill.evaluation.protocols import PROTOCOLS, EvaluationProtocol
 from infodistill.nets.convnet import convnet
-from infodistill.protocols import PROTOCOLS, EvaluationProtocol
 from infodistill.synthetic import from_real, synthesise
 from table import tiny_real
 
@@ -20,7 +20,7 @@ OTHER = EvaluationProtocol("other", epochs=8, full_epochs=1, lr=0.05)
 @pytest.fixture
 def phases(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many trainings every distilled set was given."""
-    import infodistill.evaluation as module
+    import infodistill.evaluation.evaluating as module
 
     seen: list[int] = []
     plain = module.phases

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from infodistill import evaluation
 from infodistill.nets.convnet import convnet
 from infodistill.real import RealData
 from scoring import NET, PROTOCOL, count_trainings, run, values

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from fanning import always_killed, failing, killed_once, spread
-from infodistill.evaluation import evaluate
+from infodistill.evaluation.evaluating import evaluate
 from infodistill.nets.convnet import convnet
 from infodistill.scale.asked import asked_workers, fan_of
 from infodistill.scale.fanout import one_by_one

@@ -13,8 +13,8 @@ import torch
 from typer.testing import CliRunner
 
 from infodistill.cli import app
+from infodistill.evaluation.protocols import PROTOCOLS
 from infodistill.nets.convnet import convnet
-from infodistill.protocols import PROTOCOLS
 from infodistill.scale.fanout import one_by_one
 from infodistill.scale.ray_workers import RayWorkers
 from infodistill.scale.recording import record_by

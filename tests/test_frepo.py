@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from infodistill.checkpoint import load_checkpoint, save_checkpoint
+from infodistill.compute.views import View
 from infodistill.data import load_data
 from infodistill.descent import adam, squared_error_rows
 from infodistill.distillation import Distillation
@@ -20,11 +20,11 @@ from infodistill.information.mim import MIM
 from infodistill.methods.frepo import frepo, kernel_ridge, label_margin, mirrored, plain
 from infodistill.nets.convnet import batch_norm, convnet
 from infodistill.nets.initialise import initialise
+from infodistill.running.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.seeding import stream
 from infodistill.synthetic import from_real, synthesise
 from infodistill.training import Fit, accuracy, fit
 from infodistill.types import Batch, LabelKind
-from infodistill.views import View
 from infodistill.weights import Weighted
 from oracles import krr
 from table import NET, teachers, tiny_real

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from infodistill.augment import dsa
-from infodistill.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.compute import View
 from infodistill.distillation import Distillation
 from infodistill.methods.dm import dm
 from infodistill.methods.idm import AccuracyWeighted, idm, misclassified
+from infodistill.running.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.samplers.lowest_loss import LowestLoss, losses, lowest
 from infodistill.sources.queue import Queue
 from infodistill.synthetic import stored_as_images

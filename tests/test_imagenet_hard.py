@@ -13,10 +13,10 @@ from torch import Tensor
 from infodistill import nets
 from infodistill.augment.mixing import CutMix
 from infodistill.augment.photographs import Photographs
-from infodistill.evaluation import evaluate
-from infodistill.imagenet_hard import epochs_for, imagenet_hard
+from infodistill.evaluation.evaluating import evaluate
+from infodistill.evaluation.imagenet_hard import epochs_for, imagenet_hard
+from infodistill.evaluation.protocols import PROTOCOLS, EvaluationProtocol, protocol_for
 from infodistill.nets.initialise import initialise
-from infodistill.protocols import PROTOCOLS, EvaluationProtocol, protocol_for
 from infodistill.training import Fit, fit
 from infodistill.types import ValueSpace
 from test_training import generator

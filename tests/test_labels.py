@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from infodistill.distillation import Distillation
-from infodistill.labels import (
+from infodistill.storage.labels import (
     Centred,
     InOrder,
     centred,

@@ -11,10 +11,12 @@ import pytest
 import torch
 
 from infodistill.augment import identity
-from infodistill.checkpoint import load_checkpoint, save_checkpoint
+from infodistill.compute.views import View
 from infodistill.data import load_data
 from infodistill.descent import adam
 from infodistill.distillation import Distillation
+from infodistill.evaluation.protocol import phases
+from infodistill.evaluation.protocols import PROTOCOLS
 from infodistill.information.cmi import CMI
 from infodistill.information.mim import MIM
 from infodistill.looks import Looks
@@ -22,14 +24,12 @@ from infodistill.methods.ld import inner_batch, ld
 from infodistill.methods.ld_ridge import ld_ridge
 from infodistill.nets.convnet import convnet
 from infodistill.nets.initialise import initialise
-from infodistill.protocol import phases
-from infodistill.protocols import PROTOCOLS
+from infodistill.running.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.seeding import stream
 from infodistill.sources.carried import Curriculum
 from infodistill.sources.rolling import Rolling
 from infodistill.training import Fit, accuracy, fit
 from infodistill.types import Batch
-from infodistill.views import View
 from infodistill.weights import Weighted
 from ldjobs import Make, after, carried, small
 from table import NET, teachers

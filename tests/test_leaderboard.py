@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from compared import evaluation, made
 from infodistill.artefact import record_result
 from infodistill.cli import app
-from infodistill.leaderboard import leaderboard, markdown
-from infodistill.leaderboard_files import write_leaderboard
+from infodistill.comparison.leaderboard import leaderboard, markdown
+from infodistill.comparison.leaderboard_files import write_leaderboard
 from infodistill.manifest import seal
 from test_report import checked
 

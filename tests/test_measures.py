@@ -13,12 +13,12 @@ from torch import Tensor
 
 from infodistill.compute import View
 from infodistill.information.cmi import conditional_mutual_information
+from infodistill.measures.measuring import profile
 from infodistill.measures.profiling import ALONE, Effort, information_profile
 from infodistill.measures.reading import Reading, class_mean, halved, interval, resampled
 from infodistill.measures.seen import Ground, Seen, plain_bytes
 from infodistill.measures.stages import Critic, calibrated, fitted_critics, shared_information
 from infodistill.measures.usable import Linear, Network, temperature, usable_rows
-from infodistill.measuring import profile
 from infodistill.nets.convnet import convnet
 from infodistill.real import RealData
 from infodistill.seeding import build_seeded, stream

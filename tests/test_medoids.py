@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from infodistill.compute import Policy, View
-from infodistill.initial import Mosaic, Stored, distinct_nearest
 from infodistill.methods.dm import dm
 from infodistill.nets.convnet import convnet
 from infodistill.real import RealData
 from infodistill.samplers.medoids import Clustering, FeatureMedoids, Medoids, embedded, representatives
 from infodistill.seeding import stream
 from infodistill.sources.rolling import Rolling
+from infodistill.storage.initial import Mosaic, Stored, distinct_nearest
 from infodistill.types import Net, Source, ValueSpace, pixel_space
 from infodoubles import IdentityNet
 from oracles import idc as oracle

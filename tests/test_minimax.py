@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from analytic import two_blobs
-from infodistill.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.diffusion.adapters import Denoiser
 from infodistill.diffusion.contract import Prediction
 from infodistill.diffusion.diffit import diffit_parameters, own_copy
@@ -24,6 +23,7 @@ from infodistill.diffusion.networks import build, module_call
 from infodistill.diffusion.predictions import from_noise
 from infodistill.diffusion.schedules import linear_alphas_bar, sigmas_of
 from infodistill.diffusion.supply import LatentSupply
+from infodistill.running.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.seeding import stream
 from oracles import minimax as oracle
 from shapes import check

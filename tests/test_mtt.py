@@ -15,11 +15,11 @@ from infodistill.information.cmi import CMI
 from infodistill.information.mim import MIM
 from infodistill.methods.mtt import LEAST_RATE, TrajectoryMatching, mtt, trajectory_distance
 from infodistill.methods.tesla import tesla
+from infodistill.running.state import find_parts
 from infodistill.sources.segments import FreshStarts
 from infodistill.sources.students import Rates, StudentLooks, Students, shuffled_chunks
-from infodistill.state import find_parts
 from infodistill.types import Batch, pixel_space
-from infodistill.unroll import sweep, unrolled
+from infodistill.unrolling.unroll import sweep, unrolled
 from infodistill.weights import Weighted, whole_set
 from oracles import mtt as oracle
 from table import teachers, tiny_real

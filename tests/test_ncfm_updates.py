@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from infodistill.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.compute import Policy
 from infodistill.distillation import Distillation
 from infodistill.methods.ncfm import HalvedWhenStill, displacement, ncfm
+from infodistill.running.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.sources.experts import Experts, record_experts, up_to
 from infodistill.sources.frequencies import FrequencySampler, Gaussian
 from infodistill.training import Fit

@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 
 from infodistill.augment import dsa, identity
-from infodistill.decoders import Clamped
 from infodistill.distillation import Distillation
-from infodistill.evaluation import evaluate
+from infodistill.evaluation.evaluating import evaluate
 from infodistill.methods.dc import dc
 from infodistill.methods.dm import dm
 from infodistill.methods.idc import idc
@@ -25,6 +24,7 @@ from infodistill.nets.initialise import initialise
 from infodistill.seeding import stream
 from infodistill.sources.rolling import Rolling
 from infodistill.sources.transitions import Reused
+from infodistill.storage.decoders import Clamped
 from infodistill.training import fit
 from infodistill.types import Batch
 from infodistill.updates import Update

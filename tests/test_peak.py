@@ -7,8 +7,8 @@ import sys
 import pytest
 import torch
 
-from infodistill.pages import size
-from infodistill.peak import peak_memory, peak_of
+from infodistill.compute.peak import peak_memory, peak_of
+from infodistill.reporting.pages import size
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no getrusage")

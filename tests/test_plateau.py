@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from infodistill.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.compute import View
+from infodistill.running.checkpoint import load_checkpoint, save_checkpoint
+from infodistill.running.state import find_parts
 from infodistill.seeding import stream
 from infodistill.sources import plateau
 from infodistill.sources.plateau import HalvedByLife, Plateau, Watch
-from infodistill.state import find_parts
 from infodistill.training import Fit, accuracy
 from infodistill.types import Rows
 from oracles.cafe import lives

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from infodistill.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.descent import adam
 from infodistill.optimisers import Cosine, Lamb, trust_ratio
+from infodistill.running.checkpoint import load_checkpoint, save_checkpoint
+from infodistill.running.state import find_parts
 from infodistill.seeding import stream
 from infodistill.sources.lessons import RealRows, SyntheticRows
 from infodistill.sources.pool import Pool, staggered
-from infodistill.state import find_parts
 from infodistill.training import Fit
 from oracles import krr
 from table import NET, tiny_real

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from infodistill.artefact import record_measure, versions
-from infodistill.profile_report import about, other_facts, profile_lines, rows_of, shown, value_words
 from infodistill.report import report
+from infodistill.reporting.profile import about, other_facts, profile_lines, rows_of, shown, value_words
 from toys import artefact
 
 CONTROL = {"mean": 0.5, "std": 0.1, "n": 3}

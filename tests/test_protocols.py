@@ -10,7 +10,7 @@ import torch
 
 from infodistill.augment.mixing import CutMix
 from infodistill.descent import adam, adamw, cross_entropy_rows, sgd, squared_error_rows
-from infodistill.protocols import PROTOCOLS, EvaluationProtocol, flippable, phases, protocol_for
+from infodistill.evaluation.protocols import PROTOCOLS, EvaluationProtocol, flippable, phases, protocol_for
 from infodistill.training import Fit, fit
 from test_training import Counting, affine, generator, weights
 from toys import batch

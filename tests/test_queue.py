@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from infodistill.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.compute import Policy, View
 from infodistill.descent import cross_entropy_rows
 from infodistill.nets.initialise import initialise
+from infodistill.running.checkpoint import load_checkpoint, save_checkpoint
+from infodistill.running.state import find_parts
 from infodistill.seeding import stream
 from infodistill.sources.queue import Counted, Meter, Queue, RealBatches
-from infodistill.state import find_parts
 from infodistill.training import Fit, accuracy
 from infodistill.types import Batch
 from oracles import idm as oracle

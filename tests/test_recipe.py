@@ -5,9 +5,10 @@ import re
 import pytest
 import torch
 
-from infodistill import jobs, recipe
+from infodistill import recipe
+from infodistill.building import jobs
+from infodistill.building.jobs import Strength
 from infodistill.distillation import Distillation
-from infodistill.jobs import Strength
 from infodistill.real import RealData
 from infodistill.types import ValueSpace
 

@@ -6,17 +6,17 @@ from typing import Any
 
 import pytest
 
-from infodistill import jobs, recipe
+from infodistill import recipe
 from infodistill.augment.mixing import CutMix
-from infodistill.building import FAMILIES, Size
-from infodistill.initial import Mosaic, Stored
+from infodistill.building import FAMILIES, Size, jobs
+from infodistill.building.supplies import kept, training_of
 from infodistill.methods.cafe import FeatureAlignment
 from infodistill.methods.idc import AtMost, conv_l1, conv_squared_error, learning_rate
 from infodistill.methods.idm import AccuracyWeighted
 from infodistill.real import RealData
 from infodistill.settings import Characteristic, Formed, Progressive, Queued, Related
 from infodistill.sources.frequencies import FrequencySampler, Gaussian
-from infodistill.supplies import kept, training_of
+from infodistill.storage.initial import Mosaic, Stored
 from table import tiny_real
 
 FAMILY = ("dcc", "cafe", "idc", "dream", "pdd", "idm", "iid", "ncfm")

@@ -17,9 +17,9 @@ from PIL import Image
 
 from infodistill.artefact import record_measure, record_result, seal
 from infodistill.distilled import Distilled
-from infodistill.pictures import Bar, bars_png, clipped_share, curves_png, grid
 from infodistill.report import report
-from infodistill.runs import paired_difference, read_metrics, read_run, read_runs
+from infodistill.reporting.pictures import Bar, bars_png, clipped_share, curves_png, grid
+from infodistill.running.runs import paired_difference, read_metrics, read_run, read_runs
 from toys import NAMES, SPACE, artefact
 
 

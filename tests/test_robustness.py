@@ -11,10 +11,7 @@ import pytest
 
 from compared import evaluation
 from infodistill.artefact import record_result
-from infodistill.evaluation import evaluate, scored
-from infodistill.protocols import PROTOCOLS
-from infodistill.report import report
-from infodistill.robustness import (
+from infodistill.comparison.robustness import (
     Cells,
     augmentation_robust_score,
     hard_label_recovery,
@@ -24,6 +21,9 @@ from infodistill.robustness import (
     robustness,
     with_and_without,
 )
+from infodistill.evaluation.evaluating import evaluate, scored
+from infodistill.evaluation.protocols import PROTOCOLS
+from infodistill.report import report
 from scoring import NET, PROTOCOL
 from test_report import checked
 from toys import artefact, real_data, soft_artefact

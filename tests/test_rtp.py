@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from infodistill.augment import dsa_per_image
-from infodistill.bases import combine, noise_factors, principal_factors, rows_per_class
-from infodistill.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.distillation import Distillation
 from infodistill.information.cmi import CMI
 from infodistill.information.mim import MIM
 from infodistill.methods.rtp import BASES, RATE, BalancedRows, rtp, rtp_rates_only
+from infodistill.running.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.sources.students import positive
-from infodistill.unroll import unrolled
+from infodistill.storage.bases import combine, noise_factors, principal_factors, rows_per_class
+from infodistill.unrolling.unroll import unrolled
 from infodistill.weights import Weighted, whole_set
 from oracles import rtp as oracle
 from table import NET, teachers, tiny_real

@@ -98,7 +98,7 @@ def test_every_method_changes_the_images(model: Path, plain: Path, tmp_path: Pat
 
 
 def test_evaluate_and_report_need_no_flags(guided: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from infodistill.protocol import EvaluationProtocol
+    from infodistill.evaluation.protocol import EvaluationProtocol
 
     stored = EvaluationProtocol.from_dict
     monkeypatch.setattr(EvaluationProtocol, "from_dict", lambda told: replace(stored(told), epochs=1))

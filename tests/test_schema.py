@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from infodistill import artefact, load
-from infodistill.evaluation import protocol_of, scored
+from infodistill.evaluation.evaluating import protocol_of, scored
 from infodistill.manifest import changed_files
 from infodistill.serialise import canonical_json, pretty_json, sha256
 from toys import NAMES, Affine, real_data

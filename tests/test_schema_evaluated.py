@@ -16,11 +16,11 @@ import torch
 
 from infodistill import load, nets
 from infodistill.artefact import record_result, results_of
-from infodistill.evaluation import evaluate, protocol_of, scored
+from infodistill.evaluation.evaluating import evaluate, protocol_of, scored
+from infodistill.evaluation.result import seeds_of, values_of
 from infodistill.manifest import changed_files
 from infodistill.report import report
-from infodistill.result import seeds_of, values_of
-from infodistill.runs import read_run
+from infodistill.running.runs import read_run
 from infodistill.types import LabelKind
 from toys import NAMES, Affine, real_data
 

@@ -16,7 +16,7 @@ def test_real_images_are_chosen(method: str, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("INFODISTILL_CACHE", str(tmp_path / "cache"))
     real = infodistill.load_data("digits")
     if method in ("k-centre", "herding"):  # a pool of its own, cheap
-        from infodistill import jobs
+        from infodistill.building import jobs
         from infodistill.sources.teachers import random_teachers
 
         pool = random_teachers(infodistill.nets.by_name("convnet1-w4"), real, count=1)

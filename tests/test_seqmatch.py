@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from infodistill.distillation import Distillation
-from infodistill.evaluation import evaluate
+from infodistill.evaluation.evaluating import evaluate
+from infodistill.evaluation.protocols import protocol_for
 from infodistill.methods.mtt import mtt
 from infodistill.methods.seqmatch import Recorded, seqmatch
 from infodistill.nets.initialise import initialise
-from infodistill.protocols import protocol_for
 from infodistill.seeding import stream
 from infodistill.sources.experts import Experts
 from infodistill.sources.staged import StagedExperts, Stages, Taught

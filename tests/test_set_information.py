@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from infodistill.compute import View
+from infodistill.measures.set_information import NOTES, Seen, Values, Yardstick, bandwidths, numbers, set_information
 from infodistill.real import RealData
 from infodistill.seeding import build_seeded
-from infodistill.set_information import NOTES, Seen, Values, Yardstick, bandwidths, numbers, set_information
 from infodistill.types import Batch, ValueSpace
 from toys import Affine
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from infodistill.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.distillation import Distillation
 from infodistill.information.cmi import CMI
 from infodistill.information.mim import MIM
-from infodistill.labels import learned_logits, learned_simplex
 from infodistill.methods.dd import RATES
 from infodistill.methods.sldd import sldd, spread
+from infodistill.running.checkpoint import load_checkpoint, save_checkpoint
+from infodistill.storage.labels import learned_logits, learned_simplex
 from infodistill.synthetic import from_noise, from_real
-from infodistill.unroll import unrolled
+from infodistill.unrolling.unroll import unrolled
 from infodistill.weights import Weighted, whole_set
 from table import NET, teachers, tiny_real
 from unrolling import assert_same, by_oracle, double_net, doubled, sources

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from infodistill.checkpoint import load_checkpoint, save_checkpoint
+from infodistill.running.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.types import Batch
 from infodistill.weights import Weighted
 from quadratic import Pull, quadratic, run

@@ -52,7 +52,7 @@ def tiny(**changes: Any) -> Study:
 @pytest.fixture(autouse=True)
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Networks are trained for one epoch."""
-    from infodistill.protocols import PROTOCOLS
+    from infodistill.evaluation.protocols import PROTOCOLS
 
     monkeypatch.setitem(PROTOCOLS, "quick", replace(PROTOCOLS["quick"], epochs=1))
 

@@ -13,12 +13,12 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 import infodistill
-from infodistill.assessing import opened
 from infodistill.cli import app
 from infodistill.distilled import Distilled
-from infodistill.evaluation import evaluate
-from infodistill.network_for_use import LOADER, save_network, train
-from infodistill.protocols import EvaluationProtocol
+from infodistill.evaluation.assessing import opened
+from infodistill.evaluation.evaluating import evaluate
+from infodistill.evaluation.network_for_use import LOADER, save_network, train
+from infodistill.evaluation.protocols import EvaluationProtocol
 from infodistill.real import RealData
 from infodistill.types import ValueSpace
 from infodistill.whitening import fit_whitening
@@ -120,7 +120,7 @@ def test_it_is_trained_under_the_protocol_that_evaluate_takes(
         seen["train"] = protocol
         raise ValueError("caught")
 
-    monkeypatch.setattr("infodistill.network_for_use.train", caught)
+    monkeypatch.setattr("infodistill.evaluation.network_for_use.train", caught)
     for name in ("dc", "dsa"):
         result = CliRunner().invoke(app, ["train", str(set_), "--out", str(tmp_path / "model"), "--protocol", name])
         assert "caught" in result.stderr and seen["train"] == opened(set_, protocol=name).protocol

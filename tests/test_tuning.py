@@ -12,11 +12,11 @@ import torch
 from typer.testing import CliRunner
 
 import infodistill
-from infodistill.asking import Asked
 from infodistill.cli import app
 from infodistill.distilled import Distilled
-from infodistill.tuning import Budget, Trial, chosen, grid, record, tune, within
-from infodistill.tuning_runs import Distilling, Held, axes_of, changed
+from infodistill.running.asking import Asked
+from infodistill.tuning.settings import Budget, Trial, chosen, grid, record, tune, within
+from infodistill.tuning.tuned import Distilling, Held, axes_of, changed
 from infodistill.types import ValueSpace
 from tinymodel import tiny_model
 

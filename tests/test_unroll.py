@@ -11,12 +11,12 @@ from torch.func import functional_call
 
 from infodistill.augment import dsa_per_image, identity
 from infodistill.compute import Policy
-from infodistill.inner import Inner, Record
 from infodistill.nets.convnet import batch_norm, convnet
 from infodistill.nets.initialise import initialise
 from infodistill.seeding import stream
 from infodistill.types import Augment
-from infodistill.unroll import Unroll, checkpointed, sweep, tesla, truncated, unrolled
+from infodistill.unrolling.inner import Inner, Record
+from infodistill.unrolling.unroll import Unroll, checkpointed, sweep, tesla, truncated, unrolled
 
 N, K, CLASSES = 4, 6, 3
 

@@ -14,13 +14,13 @@ from safetensors.torch import load_file, save
 
 from infodistill.artefact import load
 from infodistill.distilled import Distilled
-from infodistill.evaluation import evaluate
+from infodistill.evaluation.evaluating import evaluate
 from infodistill.manifest import TENSORS, read_manifest, seal
 from infodistill.methods.dm import dm
 from infodistill.nets.convnet import convnet
-from infodistill.pictures import grid
 from infodistill.real import RealData
-from infodistill.runfolder import follow
+from infodistill.reporting.pictures import grid
+from infodistill.running.runfolder import follow
 from infodistill.serialise import write_bytes
 from infodistill.sources.teachers import train_teachers
 from infodistill.training import Fit

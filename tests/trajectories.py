@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from infodistill.augment import dsa_per_image
-from infodistill.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.distillation import Distillation
 from infodistill.nets.convnet import convnet
 from infodistill.nets.initialise import initialise
+from infodistill.running.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.seeding import stream
 from infodistill.sources.expert_recording import Start
 from infodistill.sources.segments import Segment

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from infodistill.data import load_data
     from infodistill.distillation import Distillation
     from infodistill.distilled import Distilled, load
-    from infodistill.evaluation import evaluate
+    from infodistill.evaluation.evaluating import evaluate
+    from infodistill.evaluation.result import Result
     from infodistill.real import RealData
-    from infodistill.result import Result
     from infodistill.types import Batch, ValueSpace
     from infodistill.weights import Ratio, Weighted
 

@@ -23,6 +23,8 @@ from torch import Tensor
 
 from infodistill.card import card
 from infodistill.distilled import Distilled
+from infodistill.evaluation.recording import require_evaluations, require_own, stored
+from infodistill.evaluation.result import STAMP
 from infodistill.manifest import (
     COMPANIONS,
     GUIDANCE,
@@ -39,9 +41,7 @@ from infodistill.manifest import (
     recorded,
     seal,
 )
-from infodistill.pictures import grid_png
-from infodistill.recording import require_evaluations, require_own, stored
-from infodistill.result import STAMP
+from infodistill.reporting.pictures import grid_png
 from infodistill.serialise import pretty_json, read_object, sha256, write_bytes
 from infodistill.types import LabelKind
 from infodistill.whitening import space_facts, space_from

@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from infodistill.distilled import Distilled
-from infodistill.pictures import grid_caption
-from infodistill.result import COLUMNS
+from infodistill.evaluation.result import COLUMNS
+from infodistill.reporting.pictures import grid_caption
 from infodistill.serialise import safe_name
 from infodistill.types import LabelKind, ValueSpace
 

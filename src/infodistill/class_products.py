@@ -16,8 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 
-from infodistill.derivatives import Params, chunks, gradient, of_images, run, total
-from infodistill.views import View
+from infodistill.compute.views import View
+from infodistill.unrolling.derivatives import Params, chunks, gradient, of_images, run, total
 
 
 def class_products(

@@ -19,8 +19,8 @@ from infodistill.distilled import Distilled
 from infodistill.looks import Looks
 from infodistill.objective import Classes, Progress, Slope, measure, of_rows, require_finite, total_norm, weighted_sum
 from infodistill.real import RealData
+from infodistill.running.state import Stateful, find_parts
 from infodistill.samplers import Sampler, uniform
-from infodistill.state import Stateful, find_parts
 from infodistill.synthetic import SyntheticSet
 from infodistill.types import Batch, Source
 from infodistill.updates import Update

@@ -14,8 +14,8 @@ from torch.utils.checkpoint import checkpoint
 
 from infodistill.class_products import class_products, serves
 from infodistill.compute import View
-from infodistill.derivatives import Classifier, gradient, run
-from infodistill.execution import chunk_loss, chunk_rows
+from infodistill.compute.execution import chunk_loss, chunk_rows
+from infodistill.unrolling.derivatives import Classifier, gradient, run
 
 Gradients = Mapping[str, Tensor]
 """One tensor (classes, *parameter shape) per parameter name."""

@@ -16,7 +16,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from infodistill.state import find_parts
+from infodistill.running.state import find_parts
 from infodistill.synthetic import SyntheticSet
 from infodistill.types import Batch, Source, Term
 

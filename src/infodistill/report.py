@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from infodistill.card import label_words
-from infodistill.crossing import crossings
-from infodistill.pages import number, page
-from infodistill.pictures import Bar, bars_png, curves_png, grid_caption, grid_png
-from infodistill.profile_report import other_facts, profile_sections
-from infodistill.robustness import robust_sections
-from infodistill.runs import QUANTITIES, Difference, Run, paired_difference, read_runs
-from infodistill.sampling_report import sampled_sections, source_of
+from infodistill.comparison.crossing import crossings
+from infodistill.comparison.robustness import robust_sections
+from infodistill.reporting.pages import number, page
+from infodistill.reporting.pictures import Bar, bars_png, curves_png, grid_caption, grid_png
+from infodistill.reporting.profile import other_facts, profile_sections
+from infodistill.reporting.sampling import sampled_sections, source_of
+from infodistill.running.runs import QUANTITIES, Difference, Run, paired_difference, read_runs
 from infodistill.serialise import canonical_json, sha256, write_bytes
 from infodistill.types import LabelKind
 

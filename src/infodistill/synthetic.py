@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from infodistill.distilled import ALL_ROWS, Distilled
-from infodistill.exporting import detached, exported
-from infodistill.initial import Initialise, from_kmeans, from_noise, from_real
 from infodistill.real import RealData
+from infodistill.storage.exporting import detached, exported
+from infodistill.storage.initial import Initialise, from_kmeans, from_noise, from_real
 from infodistill.types import Batch, LabelKind, ValueSpace, require_simplex
 
 Decode = Callable[[Tensor], Tensor]
@@ -62,7 +62,7 @@ class SyntheticSet:
         scalars: learned tensors that belong to no row: a step size, a rate per step, bases.
         decode: stored rows to images; a decoder that makes f images of a row returns them row-major, f per row. One
             with tensors of its own is a dataclass whose fields are the very tensors that `scalars` holds.
-        read_labels: `labels` to rows of `kind` (softmax for learned logits), see `infodistill.labels`.
+        read_labels: `labels` to rows of `kind` (softmax for learned logits), see `infodistill.storage.labels`.
         project: called with (set, step) after each update, for clamps and simplex projections; it works in place.
         plan: called with the set when it is exported: the phases a training on it replays, learned rates included.
         kind: what the targets are, probabilities or regression scores.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from infodistill import augment
-from infodistill.bases import InitialFactors, noise_factors, principal_factors
 from infodistill.building.making import INITS, SECOND_ORDER, Making, Size, given
 from infodistill.distillation import Distillation
 from infodistill.methods.dd import batches_of, dd
@@ -15,6 +14,7 @@ from infodistill.methods.ld_ridge import ld_ridge
 from infodistill.methods.rtp import rtp
 from infodistill.methods.sldd import sldd
 from infodistill.settings import Labelling, Regression, Remembering, Replayed
+from infodistill.storage.bases import InitialFactors, noise_factors, principal_factors
 
 FACTORS: dict[str, InitialFactors] = {"noise": noise_factors, "real": principal_factors}
 TARGETS = 1024

@@ -9,7 +9,6 @@ import torch
 from infodistill import augment
 from infodistill.building.making import INITS, Making, Size
 from infodistill.distillation import Distillation
-from infodistill.initial import Mosaic, bilinear
 from infodistill.methods.cafe import before_pooling, cafe
 from infodistill.methods.dm import dm
 from infodistill.methods.idm import idm
@@ -17,6 +16,7 @@ from infodistill.methods.iid import iid
 from infodistill.methods.ncfm import HalvedWhenStill, ncfm
 from infodistill.settings import Characteristic, Featured, Queued, Related
 from infodistill.sources.frequencies import FrequencySampler, Gaussian
+from infodistill.storage.initial import Mosaic, bilinear
 
 REAL = {"idm": 256, "iid": 256, "ncfm": 1024, "cafe": 256}
 """Real images of each class per step, where the recipe does not say: the authors' numbers."""

@@ -8,12 +8,12 @@ from infodistill import augment
 from infodistill.augment.mixing import MIXES
 from infodistill.building.making import INITS, Making, Size
 from infodistill.distillation import Distillation
-from infodistill.initial import Initialise, Mosaic, Stored
+from infodistill.evaluation.protocols import protocol_for
 from infodistill.methods.dream import dream
 from infodistill.methods.idc import conv_l1, conv_squared_error, idc
 from infodistill.methods.pdd import pdd
-from infodistill.protocols import protocol_for
 from infodistill.settings import Formed, Progressive, Representative
+from infodistill.storage.initial import Initialise, Mosaic, Stored
 
 DISTANCES = {"squared": conv_squared_error, "absolute": conv_l1}
 REAL = {"idc": 64, "pdd": 64, "dream": 128}

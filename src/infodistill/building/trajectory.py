@@ -7,12 +7,12 @@ from typing import Any
 from infodistill import augment
 from infodistill.building.making import INITS, SECOND_ORDER, Making, Size, given
 from infodistill.distillation import Distillation
+from infodistill.evaluation.protocols import protocol_for
 from infodistill.methods.datm import datm
 from infodistill.methods.ftd import ftd
 from infodistill.methods.mtt import mtt
 from infodistill.methods.seqmatch import seqmatch
 from infodistill.methods.tesla import tesla
-from infodistill.protocols import protocol_for
 from infodistill.settings import Aligned, Flat, Staged, Trajectory
 
 

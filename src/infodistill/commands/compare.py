@@ -31,9 +31,9 @@ def compare(
 
     Example: infodistill compare runs/dm runs/dm-cmi --out comparison.html
     """
-    from infodistill.assessing import asked_for
-    from infodistill.compare_page import write_comparison
-    from infodistill.comparing import compare as compared
+    from infodistill.comparison.comparing import compare as compared
+    from infodistill.comparison.page import write_comparison
+    from infodistill.evaluation.assessing import asked_for
     from infodistill.progress import telling
 
     with telling() as tell:

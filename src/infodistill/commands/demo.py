@@ -13,7 +13,7 @@ from infodistill.commands.speaking import one_sentence, say, show
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from infodistill.result import Result
+    from infodistill.evaluation.result import Result
 
 
 @one_sentence
@@ -27,8 +27,8 @@ def demo(
 
     Example: infodistill demo
     """
-    from infodistill.demo import demonstrate
     from infodistill.progress import duration, telling
+    from infodistill.running.demo import demonstrate
 
     start = time.monotonic()
     with telling() as tell:

@@ -10,7 +10,7 @@ import typer
 from infodistill.commands.speaking import one_sentence, say, show
 
 if TYPE_CHECKING:
-    from infodistill.conduct import Prepared
+    from infodistill.running.conduct import Prepared
     from infodistill.scale.launch import Launch
 
 
@@ -51,9 +51,9 @@ def distill(
 
     Example: infodistill distill --data digits --method dm --add cmi --ipc 10 --out runs/digits
     """
-    from infodistill.asking import Asked, requested
-    from infodistill.conduct import prepare
     from infodistill.progress import telling
+    from infodistill.running.asking import Asked, requested
+    from infodistill.running.conduct import prepare
     from infodistill.scale.ranks import settled
 
     place = settled()
@@ -71,8 +71,8 @@ def distill(
 
 
 def _run(prepared: Prepared, out: Path, place: Launch | None, *, resume: bool, as_json: bool) -> None:
-    from infodistill.assessing import refresh_report
-    from infodistill.conduct import conduct
+    from infodistill.evaluation.assessing import refresh_report
+    from infodistill.running.conduct import conduct
     from infodistill.scale.conducting import conduct_by_ranks
 
     alone = place is None
@@ -88,8 +88,8 @@ def _run(prepared: Prepared, out: Path, place: Launch | None, *, resume: bool, a
 
 
 def _dry_run(prepared: Prepared, as_json: bool) -> None:
-    from infodistill.estimate import estimate
     from infodistill.progress import duration
+    from infodistill.running.estimate import estimate
 
     facts = estimate(prepared)
     if as_json:

@@ -17,7 +17,7 @@ def doctor(
 
     Example: infodistill doctor
     """
-    from infodistill.doctor import examine
+    from infodistill.compute.doctor import examine
 
     findings = examine()
     if as_json:

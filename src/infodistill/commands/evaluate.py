@@ -11,7 +11,7 @@ import typer
 from infodistill.commands.speaking import one_sentence, say, show
 
 if TYPE_CHECKING:
-    from infodistill.result import Result
+    from infodistill.evaluation.result import Result
 
 
 @one_sentence
@@ -46,9 +46,9 @@ def evaluate(
     Example: infodistill evaluate runs/digits --full
     """
     from infodistill.artefact import record_result
-    from infodistill.assessing import evaluated, evaluated_across, refresh_report, robust_scores
+    from infodistill.evaluation.assessing import evaluated, evaluated_across, refresh_report, robust_scores
+    from infodistill.evaluation.result import combined
     from infodistill.progress import telling
-    from infodistill.result import combined
     from infodistill.scale.asked import fan_of
 
     if cross and net:

@@ -9,9 +9,9 @@ import typer
 from infodistill.commands.speaking import one_sentence, say, show
 
 if TYPE_CHECKING:
-    from infodistill.asking import Asked
     from infodistill.progress import Tell
     from infodistill.real import RealData
+    from infodistill.running.asking import Asked
     from infodistill.scale.fanout import Workers
     from infodistill.sources.expert_cost import ExpertCost
     from infodistill.sources.expert_store import ExpertStore
@@ -48,12 +48,12 @@ def experts(
 
     Example: infodistill experts --data digits --method mtt --set experts.count=10
     """
-    from infodistill.asking import Asked, requested
-    from infodistill.conduct import prepare
+    from infodistill.building.supplies import network, recording
     from infodistill.progress import telling
+    from infodistill.running.asking import Asked, requested
+    from infodistill.running.conduct import prepare
     from infodistill.scale.asked import asked_workers
     from infodistill.sources.expert_cost import expert_cost
-    from infodistill.supplies import network, recording
 
     asked = Asked(
         data=data, method=None if recipe else method, ipc=ipc, recipe=recipe, net=net, set=tuple(set_ or ()), size=size,

@@ -119,8 +119,8 @@ def _check_resumed(folder: Path, resume: bool, settings: dict[str, Any], flags: 
 
 def _device(folder: Path, device: str, precision: str) -> str:
     """Where to train. A training that was begun stays where it was, unless it is told otherwise."""
+    from infodistill.compute.policy import resolve
     from infodistill.diffusion.generator_folder import stored_device
-    from infodistill.policy import resolve
 
     then = stored_device(folder)
     if then is None or device != "auto":
@@ -138,8 +138,8 @@ def _device(folder: Path, device: str, precision: str) -> str:
 
 def _plan(real: RealData, **asked: Any) -> GeneratorPlan:
     """The plan of the flags; small networks run on one thread."""
+    from infodistill.building.jobs import spare_threads
     from infodistill.diffusion.generator_plan import planned
-    from infodistill.jobs import spare_threads
 
     plan = planned(real, **asked)
     if plan.network["kind"] == "mlp" and plan.encoding is None:

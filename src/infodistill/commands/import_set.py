@@ -48,7 +48,7 @@ def import_set(
 
     Example: infodistill import images_best.pt --data cifar10 --space zca --out runs/mtt
     """
-    from infodistill.assessing import refresh_report
+    from infodistill.evaluation.assessing import refresh_report
     from infodistill.importing import Published, import_set
     from infodistill.importing.reading_options import names_of, numbers_of
 

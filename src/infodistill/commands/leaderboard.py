@@ -20,9 +20,9 @@ def leaderboard(
 
     Example: infodistill leaderboard runs --out runs/leaderboard
     """
-    from infodistill.leaderboard import leaderboard as ranked
-    from infodistill.leaderboard import markdown
-    from infodistill.leaderboard_files import write_leaderboard
+    from infodistill.comparison.leaderboard import leaderboard as ranked
+    from infodistill.comparison.leaderboard import markdown
+    from infodistill.comparison.leaderboard_files import write_leaderboard
 
     record = ranked(folder)
     if out is not None:

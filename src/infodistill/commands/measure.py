@@ -51,8 +51,8 @@ def measure(
 
 
 def _tell(facts: dict[str, Any]) -> None:
-    from infodistill.profile_report import profile_lines
-    from infodistill.set_information import NOTES
+    from infodistill.measures.set_information import NOTES
+    from infodistill.reporting.profile import profile_lines
 
     print(f"{facts['images']} images, {facts['networks']} teachers, {facts['unit']}")
     for line in profile_lines(facts):
@@ -78,12 +78,12 @@ def _measured(
     folder: Path | None, data: str | None, ipc: int, *, teachers: int, seed: int, device: str
 ) -> tuple[dict[str, Any], bool]:
     """What was measured, and whether on the data the artefact was made from."""
-    from infodistill.assessing import data_of, open_artefact
     from infodistill.compute import resolve
     from infodistill.data import load_data
+    from infodistill.evaluation.assessing import data_of, open_artefact
+    from infodistill.measures.measuring import profile
     from infodistill.measures.profiling import USUAL
     from infodistill.measures.seen import require_classes
-    from infodistill.measuring import profile
     from infodistill.progress import telling
 
     if folder is None and data is None:
@@ -108,7 +108,7 @@ def _teachers(
     recipe: Recipe, real: RealData, *, seed: int, policy: Policy, tell: Tell
 ) -> tuple[Teachers, dict[str, Any]]:
     """The networks looked through, and what to say of them: never those CMI and MIM made a set through."""
-    from infodistill import jobs
+    from infodistill.building import jobs
     from infodistill.data.cache import cache_dir
     from infodistill.seeding import key
 
@@ -143,7 +143,7 @@ def _recipe(meta: Any, name: str, most: int) -> Recipe:
 
 def _store(folder: Path, facts: dict[str, Any], tensors: str | None) -> None:
     from infodistill.artefact import record_measure
-    from infodistill.assessing import refresh_report
+    from infodistill.evaluation.assessing import refresh_report
 
     record_measure(folder, facts, tensors=tensors)
     refresh_report(folder)

@@ -19,7 +19,7 @@ def report(
 
     Example: infodistill report runs/dm runs/dm-cmi --out comparison.html
     """
-    from infodistill.assessing import open_artefact
+    from infodistill.evaluation.assessing import open_artefact
     from infodistill.report import report as write
 
     for folder in folders:

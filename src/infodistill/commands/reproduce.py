@@ -10,7 +10,7 @@ import typer
 from infodistill.commands.speaking import one_sentence, say, show
 
 if TYPE_CHECKING:
-    from infodistill.reproduction import Row
+    from infodistill.running.reproduction import Row
 
 SOURCES = (
     "N1 and N5 are Tables 1 and 5 of arXiv:2502.20653, readme a method's own repository, mem recalled and not "
@@ -43,9 +43,10 @@ def reproduce(
 
     Example: infodistill reproduce cifar10/dm-ipc10 --minutes 60
     """
-    from infodistill import reproduction, studies
+    from infodistill import studies
     from infodistill.commands import study
     from infodistill.progress import telling
+    from infodistill.running import reproduction
     from infodistill.scale.asked import asked_workers
 
     if row is not None and row in studies.TITLES:
@@ -72,7 +73,7 @@ def reproduce(
 
 
 def _told(one: Row, out: Path) -> dict[str, Any]:
-    from infodistill.reproduction import measured
+    from infodistill.running.reproduction import measured
 
     return {**one.as_dict(), "ours": measured(one, out)}
 

@@ -96,9 +96,9 @@ def _requested(asked: dict[str, Any], stored: SampleRequest | None) -> SampleReq
 
 
 def _run(request: SampleRequest, out: Path, *, resume: bool, as_json: bool) -> None:
-    from infodistill.assessing import refresh_report
     from infodistill.diffusion.request import check_folder, stored_facts
     from infodistill.diffusion.running import conduct, prepare
+    from infodistill.evaluation.assessing import refresh_report
     from infodistill.progress import telling
 
     check_folder(out, request, resume=resume)  # before the data are read or a generator is trained

@@ -39,10 +39,10 @@ def select(
     import time
 
     from infodistill import nets
-    from infodistill.assessing import refresh_report
     from infodistill.data import load_data
     from infodistill.diffusion.making import default_net, default_protocol
-    from infodistill.protocols import protocol_for
+    from infodistill.evaluation.assessing import refresh_report
+    from infodistill.evaluation.protocols import protocol_for
 
     if method not in METHODS:
         raise ValueError(f"unknown method '{method}', select knows {', '.join(METHODS)}")
@@ -76,8 +76,8 @@ def _selected(real: RealData, method: str, ipc: int, *, seed: int, device: str) 
         return (nearest if method == "nearest" else random)(real, ipc, seed=seed)
     if ipc > (smallest := int(real.counts.min())):  # before a network is trained
         raise ValueError(f"ipc must lie in 1..{smallest} (the images of the smallest class), got {ipc}")
-    from infodistill import jobs
     from infodistill import recipe as recipes
+    from infodistill.building import jobs
     from infodistill.compute import resolve
     from infodistill.data.cache import cache_dir
     from infodistill.progress import telling

@@ -32,10 +32,10 @@ def teachers(
 
     Example: infodistill teachers --data digits --set teachers.count=10
     """
-    from infodistill import jobs
-    from infodistill.asking import Asked, requested
-    from infodistill.conduct import prepare
+    from infodistill.building import jobs
     from infodistill.progress import telling
+    from infodistill.running.asking import Asked, requested
+    from infodistill.running.conduct import prepare
     from infodistill.scale.asked import fan_of
 
     asked = Asked(

@@ -27,12 +27,12 @@ def train(
 
     Example: infodistill train runs/digits --net resnet18 --out models/digits
     """
-    from infodistill.assessing import data_of, open_artefact
     from infodistill.compute import resolve
     from infodistill.data import cache_dir
-    from infodistill.evaluation_job import protocol_named
-    from infodistill.network_for_use import ABOUT, save_network
-    from infodistill.network_for_use import train as train_networks
+    from infodistill.evaluation.assessing import data_of, open_artefact
+    from infodistill.evaluation.job import protocol_named
+    from infodistill.evaluation.network_for_use import ABOUT, save_network
+    from infodistill.evaluation.network_for_use import train as train_networks
     from infodistill.progress import telling
 
     distilled = open_artefact(folder)

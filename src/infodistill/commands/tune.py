@@ -11,8 +11,8 @@ from infodistill.commands.speaking import one_sentence, say, show
 
 if TYPE_CHECKING:
     from infodistill.progress import Tell
-    from infodistill.tuning import Trial
-    from infodistill.tuning_runs import Distilling, Held, Sampling
+    from infodistill.tuning.settings import Trial
+    from infodistill.tuning.tuned import Distilling, Held, Sampling
 
 
 @one_sentence
@@ -50,7 +50,7 @@ def tune(
     """
     from infodistill.diffusion.request import OPTIONS
     from infodistill.progress import telling
-    from infodistill.tuning_runs import Held
+    from infodistill.tuning.tuned import Held
 
     held, given = Held(validate, nets, seed), {"seed": seed, "device": device, "precision": precision}
     shared: dict[str, Any] = {"data": data, "method": method, "size": size, "skip_corrupt": skip_corrupt, **given}
@@ -69,8 +69,8 @@ def tune(
 
 
 def _distilling(shared: dict[str, Any], held: Held, tell: Tell) -> Distilling:
-    from infodistill.asking import Asked
-    from infodistill.tuning_runs import Distilling
+    from infodistill.running.asking import Asked
+    from infodistill.tuning.tuned import Distilling
 
     return Distilling(Asked(**shared), held, tell, say)
 
@@ -78,7 +78,7 @@ def _distilling(shared: dict[str, Any], held: Held, tell: Tell) -> Distilling:
 def _sampling(shared: dict[str, Any], generator: str | None, set_: list[str], held: Held, tell: Tell) -> Sampling:
     from infodistill.diffusion.request import SampleRequest
     from infodistill.recipe import settings
-    from infodistill.tuning_runs import Sampling
+    from infodistill.tuning.tuned import Sampling
 
     said = {name: value for name, value in shared.items() if value is not None}
     return Sampling(SampleRequest(**said, generator=generator, set=settings(set_)), held, tell, say)
@@ -88,12 +88,12 @@ def _tuned(
     runs: Distilling | Sampling, axes: list[str], out: Path, most: tuple[int, float | None], *, only: bool
 ) -> dict[str, Any]:
     """Try, choose, store and, unless told otherwise, run the choice on all training images."""
-    from infodistill.assessing import refresh_report
+    from infodistill.evaluation.assessing import refresh_report
     from infodistill.serialise import pretty_json, write_bytes
-    from infodistill.tuning import Budget, chosen, grid, name_of, record, within
-    from infodistill.tuning import tune as tried
-    from infodistill.tuning_pictures import trials_png
-    from infodistill.tuning_runs import axes_of
+    from infodistill.tuning.pictures import trials_png
+    from infodistill.tuning.settings import Budget, chosen, grid, name_of, record, within
+    from infodistill.tuning.settings import tune as tried
+    from infodistill.tuning.tuned import axes_of
 
     budget = Budget(most[0], None if most[1] is None else 60 * most[1])
     settings = grid(axes_of(axes))
@@ -119,7 +119,7 @@ def _tuned(
 def _put_aside(out: Path, chosen: dict[str, Any]) -> None:
     """Keep the artefact of an earlier choice under that setting's name: a longer tuning may choose otherwise."""
     from infodistill.serialise import read_object
-    from infodistill.tuning import key_of
+    from infodistill.tuning.settings import key_of
 
     if (out / "best").exists() and (out / "tune.json").exists():
         before = read_object(out / "tune.json")["chosen"]
@@ -128,6 +128,6 @@ def _put_aside(out: Path, chosen: dict[str, Any]) -> None:
 
 
 def _tell(trial: Trial) -> None:
-    from infodistill.tuning import name_of
+    from infodistill.tuning.settings import name_of
 
     say(f"held-out accuracy {100 * trial.mean:.2f} ± {100 * trial.error:.2f} % with {name_of(trial.setting)}")

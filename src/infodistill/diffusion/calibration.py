@@ -24,8 +24,8 @@ from infodistill.diffusion.model import DiffusionModel
 from infodistill.diffusion.sampling import Plan, Steer, distilled, sample
 from infodistill.diffusion.trials import Cell, Setting, Trials
 from infodistill.distilled import Distilled
-from infodistill.evaluation import evaluate
-from infodistill.protocols import EvaluationProtocol
+from infodistill.evaluation.evaluating import evaluate
+from infodistill.evaluation.protocols import EvaluationProtocol
 from infodistill.real import RealData
 from infodistill.types import NetFactory
 

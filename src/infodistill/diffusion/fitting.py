@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from infodistill.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.diffusion.generative_fit import GenerativeFit, History, Saving, require_finite
 from infodistill.progress import Tell
-from infodistill.state import find_parts
+from infodistill.running.checkpoint import load_checkpoint, save_checkpoint
+from infodistill.running.state import find_parts
 
 Loss = Callable[[int], Tensor]
 """loss(step) -> scalar of the module being trained. Every draw is keyed by the step, so that a step can be repeated.

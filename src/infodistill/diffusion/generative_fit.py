@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from torch import Tensor
 
-from infodistill.policy import PRECISIONS
+from infodistill.compute.policy import PRECISIONS
 
 
 def constant(done: float) -> float:

@@ -37,9 +37,9 @@ from infodistill.diffusion.predictions import PREDICTIONS
 from infodistill.diffusion.sampling import Plan, distilled, sample
 from infodistill.diffusion.store import save_model
 from infodistill.diffusion.supply import held_out, supplied
-from infodistill.pictures import curves_png, grid_png
 from infodistill.progress import Tell
 from infodistill.real import RealData
+from infodistill.reporting.pictures import curves_png, grid_png
 from infodistill.seeding import stream
 from infodistill.serialise import pretty_json, write_bytes
 

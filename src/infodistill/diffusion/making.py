@@ -9,7 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from infodistill import nets, recipe, supplies
+from infodistill import nets, recipe
+from infodistill.building import supplies
 from infodistill.compute import Policy
 from infodistill.diffusion.calibration import Calibration, Candidates, calibrate, held_out_accuracy, parted
 from infodistill.diffusion.encoded import Encoded, encode
@@ -21,8 +22,8 @@ from infodistill.diffusion.precision import lowered
 from infodistill.diffusion.request import SampleRequest
 from infodistill.diffusion.sampling import Plan, Steer, plain
 from infodistill.diffusion.trials import Cell
+from infodistill.evaluation.protocols import EvaluationProtocol, protocol_for
 from infodistill.progress import Tell
-from infodistill.protocols import EvaluationProtocol, protocol_for
 from infodistill.real import RealData
 from infodistill.sources.teachers import Teachers
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from infodistill.diffusion.plain_values import check_values
 from infodistill.files import write_atomically
-from infodistill.runfolder import SAMPLE_REQUEST as REQUEST
+from infodistill.running.runfolder import SAMPLE_REQUEST as REQUEST
 from infodistill.serialise import read_object
 
 OPTIONS: Mapping[str, tuple[str, ...]] = {

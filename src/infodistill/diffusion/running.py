@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from infodistill.compute import Policy, resolve
+from infodistill.compute.peak import peak_memory
 from infodistill.data import load_data
 from infodistill.data.cache import cache_dir
 from infodistill.diffusion import samplers
@@ -34,10 +35,9 @@ from infodistill.diffusion.supplying import digest_of, model_for
 from infodistill.diffusion.watching import Recorder, joined, stored
 from infodistill.distilled import Distilled
 from infodistill.manifest import GUIDANCE, TRAJECTORY
-from infodistill.peak import peak_memory
-from infodistill.pictures import film_png
 from infodistill.progress import Tell
 from infodistill.real import RealData
+from infodistill.reporting.pictures import film_png
 
 Say = Callable[[str], None]
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from infodistill.diffusion.model import Codec, Pixels
-from infodistill.protocols import flippable
+from infodistill.evaluation.protocols import flippable
 from infodistill.real import RealData
 from infodistill.seeding import stream
 

@@ -12,17 +12,17 @@ from torch import Tensor
 from infodistill import nets
 from infodistill.data import load_data
 from infodistill.data.cache import file_sha256
-from infodistill.decoders import tiles
 from infodistill.distilled import ALL_ROWS, Distilled
+from infodistill.evaluation.protocols import protocol_for
 from infodistill.importing.folders import read_images
 from infodistill.importing.labels import Labelled, beside, in_order, read_labels
 from infodistill.importing.layout import shaped
 from infodistill.importing.request import Published
 from infodistill.importing.spaces import guess, named, whitened_space
 from infodistill.importing.tensors import SUFFIXES, Found, read_tensors
-from infodistill.protocols import protocol_for
 from infodistill.real import RealData
 from infodistill.serialise import sha256
+from infodistill.storage.decoders import tiles
 from infodistill.types import LabelKind, ValueSpace
 
 DEPTHS = ((12, "convnet2-w32"), (32, "convnet3"), (64, "convnet4"), (128, "convnet5"))

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from infodistill.augment import identity
 from infodistill.compute import Policy, View
+from infodistill.compute.execution import chunk_rows
 from infodistill.distillation import Distillation
-from infodistill.execution import chunk_rows
 from infodistill.looks import Looks
 from infodistill.methods.dm import class_means
 from infodistill.nets.convnet import Block, ConvNet

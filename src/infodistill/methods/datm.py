@@ -21,12 +21,12 @@ from torch import Tensor
 from infodistill.compute import Policy, View
 from infodistill.descent import cross_entropy_rows
 from infodistill.distillation import Distillation
-from infodistill.labels import learned_logits
 from infodistill.methods.mtt import mtt
 from infodistill.real import RealData
 from infodistill.seeding import stream
 from infodistill.sources.expert_store import ExpertStore
 from infodistill.sources.segments import Segment
+from infodistill.storage.labels import learned_logits
 from infodistill.synthetic import Initialise
 from infodistill.types import Batch, Source
 from infodistill.updates import Update

@@ -4,7 +4,8 @@
     theta_{t+1} = theta_t - eta_t grad_theta CE( f(theta_t, X_{t mod K}), Y_{t mod K} ),    T = K E_d
 
 K batches of m images a class, gone through E_d times; every step has a learned rate; labels are fixed one-hot. The
-gradient runs through all T steps, exactly (`infodistill.unroll`). Evaluation replays the same batches and rates.
+gradient runs through all T steps, exactly (`infodistill.unrolling.unroll`). Evaluation replays the same batches and
+rates.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from infodistill.augment import identity
 from infodistill.compute import Policy
 from infodistill.distillation import Distillation
 from infodistill.gradients import cross_entropy
-from infodistill.inner import Unroll
 from infodistill.real import RealData
 from infodistill.sources.segments import FreshStarts
 from infodistill.sources.students import Order, Rates, StudentLooks, Students, fixed_batches, positive
 from infodistill.synthetic import Initialise, SyntheticSet, from_noise, synthesise
 from infodistill.types import Batch, NetFactory
-from infodistill.unroll import sweep
+from infodistill.unrolling.inner import Unroll
+from infodistill.unrolling.unroll import sweep
 from infodistill.updates import Update
 from infodistill.weights import Weighted
 

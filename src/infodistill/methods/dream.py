@@ -17,11 +17,11 @@ from torch import Tensor
 
 from infodistill.compute import Policy
 from infodistill.distillation import Distillation
-from infodistill.initial import Initialise, Mosaic, Stored
 from infodistill.methods.dm import MeanFeature, squared
 from infodistill.methods.idc import AtMost, idc
 from infodistill.real import RealData
 from infodistill.samplers.medoids import Clustering, FeatureMedoids, Medoids
+from infodistill.storage.initial import Initialise, Mosaic, Stored
 from infodistill.types import NetFactory
 from infodistill.weights import Weighted
 

@@ -19,13 +19,13 @@ from infodistill.augment import identity
 from infodistill.compute import Policy
 from infodistill.descent import adam, squared_error_rows
 from infodistill.distillation import Distillation
-from infodistill.labels import centred, learned_scores
 from infodistill.looks import Look, Looks
 from infodistill.methods.ld_ridge import ridge_head
 from infodistill.optimisers import Cosine, Lamb
 from infodistill.real import RealData
 from infodistill.sources.lessons import SyntheticRows
 from infodistill.sources.pool import Pool
+from infodistill.storage.labels import centred, learned_scores
 from infodistill.synthetic import Initialise, from_real, synthesise
 from infodistill.training import Fit
 from infodistill.types import Augment, Batch, LabelKind, NetFactory

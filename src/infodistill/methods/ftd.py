@@ -20,10 +20,10 @@ from torch import Tensor
 from infodistill.augment import dsa_per_image
 from infodistill.descent import GSAM
 from infodistill.distillation import Distillation
-from infodistill.labels import also
 from infodistill.methods.mtt import mtt
 from infodistill.real import RealData
 from infodistill.sources.segments import Segment
+from infodistill.storage.labels import also
 from infodistill.synthetic import SyntheticSet
 from infodistill.training import Fit
 from infodistill.types import Augment, Source

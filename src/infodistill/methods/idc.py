@@ -21,10 +21,8 @@ from torch import Tensor
 from infodistill.augment import diffaug, diffaug_per_image
 from infodistill.augment.mixing import CutMix, Mix
 from infodistill.compute import Policy
-from infodistill.decoders import Clamped, MultiFormation
 from infodistill.distillation import Distillation
 from infodistill.gradients import Gradients
-from infodistill.initial import Initialise, Mosaic, Stored
 from infodistill.looks import Looks
 from infodistill.methods.dc import GradientMatching
 from infodistill.methods.dm import squared
@@ -33,6 +31,8 @@ from infodistill.samplers import Cyclic, Sampler
 from infodistill.seeding import stream
 from infodistill.sources.lessons import RealRows
 from infodistill.sources.rolling import Prepare, Rolling
+from infodistill.storage.decoders import Clamped, MultiFormation
+from infodistill.storage.initial import Initialise, Mosaic, Stored
 from infodistill.synthetic import synthesise
 from infodistill.training import Fit, fit
 from infodistill.types import Augment, Batch, Net, NetFactory, Source

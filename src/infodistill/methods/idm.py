@@ -20,16 +20,16 @@ from torch import Tensor
 
 from infodistill.augment import dsa
 from infodistill.compute import Policy
-from infodistill.decoders import MultiFormation
 from infodistill.descent import cross_entropy_rows
 from infodistill.distillation import Distillation
-from infodistill.initial import Mosaic, bilinear
 from infodistill.looks import Looks
 from infodistill.methods.dm import MeanFeature, class_means
 from infodistill.real import RealData
 from infodistill.samplers import uniform
 from infodistill.samplers.lowest_loss import LowestLoss
 from infodistill.sources.queue import Queue, RealBatches
+from infodistill.storage.decoders import MultiFormation
+from infodistill.storage.initial import Mosaic, bilinear
 from infodistill.synthetic import Initialise, stored_as_images, synthesise
 from infodistill.training import Fit
 from infodistill.types import Augment, Batch, NetFactory

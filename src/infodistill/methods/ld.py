@@ -18,15 +18,15 @@ from infodistill.compute import Policy
 from infodistill.descent import adam
 from infodistill.distillation import Distillation
 from infodistill.gradients import cross_entropy
-from infodistill.inner import Unroll
-from infodistill.labels import learned_simplex
 from infodistill.real import RealData
 from infodistill.sources.carried import Carried, Curriculum, CurriculumPlan
 from infodistill.sources.students import Rates, StudentLooks, Students, as_stored
+from infodistill.storage.labels import learned_simplex
 from infodistill.synthetic import Initialise, SyntheticSet, from_real, synthesise
 from infodistill.training import Fit
 from infodistill.types import Batch, NetFactory
-from infodistill.unroll import sweep
+from infodistill.unrolling.inner import Unroll
+from infodistill.unrolling.unroll import sweep
 from infodistill.updates import Update
 from infodistill.weights import Weighted
 

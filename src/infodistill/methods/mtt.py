@@ -19,13 +19,13 @@ from torch import Tensor
 from infodistill.augment import dsa_per_image
 from infodistill.compute import Policy
 from infodistill.distillation import Distillation
-from infodistill.inner import Unroll
 from infodistill.real import RealData
 from infodistill.sources.segments import Segment
 from infodistill.sources.students import Rates, StudentLooks, Students, shuffled_chunks
 from infodistill.synthetic import Initialise, SyntheticSet, from_real, synthesise
 from infodistill.types import Augment, Batch, Source
-from infodistill.unroll import sweep
+from infodistill.unrolling.inner import Unroll
+from infodistill.unrolling.unroll import sweep
 from infodistill.updates import Update
 from infodistill.weights import Weighted
 

@@ -23,9 +23,7 @@ from torch import Tensor
 
 from infodistill.augment import diffaug
 from infodistill.compute import Policy
-from infodistill.decoders import Clamped, MultiFormation
 from infodistill.distillation import Distillation
-from infodistill.initial import Mosaic, Stored
 from infodistill.looks import Looks
 from infodistill.methods.dm import class_means
 from infodistill.real import RealData
@@ -33,6 +31,8 @@ from infodistill.samplers import Cyclic, Sampler
 from infodistill.sources.frequencies import Frequencies, Gaussian
 from infodistill.sources.interpolated import Interpolated
 from infodistill.sources.segments import Segment
+from infodistill.storage.decoders import Clamped, MultiFormation
+from infodistill.storage.initial import Mosaic, Stored
 from infodistill.synthetic import Initialise, from_real, synthesise
 from infodistill.types import Augment, Batch, Source
 from infodistill.updates import Update

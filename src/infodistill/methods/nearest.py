@@ -16,9 +16,9 @@ from torch import Tensor
 from infodistill.diffusion.centres import class_centres
 from infodistill.diffusion.features import Feature, Pooled
 from infodistill.distilled import Distilled
-from infodistill.initial import distinct_nearest
 from infodistill.methods.selection import chosen
 from infodistill.real import RealData
+from infodistill.storage.initial import distinct_nearest
 
 PIECE = 1024
 """Images in memory at a time while features are computed."""

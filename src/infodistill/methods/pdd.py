@@ -19,9 +19,9 @@ from torch import Tensor
 
 from infodistill.compute import Policy
 from infodistill.distillation import Distillation
+from infodistill.evaluation.protocol import EvaluationProtocol
+from infodistill.evaluation.protocols import protocol_for
 from infodistill.methods.idc import idc
-from infodistill.protocol import EvaluationProtocol
-from infodistill.protocols import protocol_for
 from infodistill.real import RealData
 from infodistill.sources.rolling import Rolling
 from infodistill.sources.staged import Clock, SoFar, Stages

@@ -3,8 +3,8 @@
     min_{A, B}  E_{theta_0}  CE( f(theta_N(X), x_real), y_real ),    X = up_s(A B)
     v_{i+1} = mu v_i + g_i,   theta_{i+1} = theta_i - eta v_{i+1},   g_i on a class-balanced random part of X
 
-Images are combinations of bases that all classes share (`infodistill.bases`), and the gradient runs through N steps of
-SGD with momentum, exactly. The plan is the protocol `rtp`: the same inner optimiser on all decoded images.
+Images are combinations of bases that all classes share (`infodistill.storage.bases`), and the gradient runs through N
+steps of SGD with momentum, exactly. The plan is the protocol `rtp`: the same inner optimiser on all decoded images.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from infodistill.augment import identity
-from infodistill.bases import Combined, InitialFactors, noise_factors, rows_per_class
 from infodistill.compute import Policy
 from infodistill.distillation import Distillation
-from infodistill.inner import Unroll
 from infodistill.methods.dd import rates_only, raw_rates, real_loss, students
 from infodistill.real import RealData
 from infodistill.sources.students import Rates, Students, as_stored, positive
+from infodistill.storage.bases import Combined, InitialFactors, noise_factors, rows_per_class
 from infodistill.synthetic import Initialise, SyntheticSet, from_real, synthesise
 from infodistill.types import Augment, NetFactory
-from infodistill.unroll import sweep
+from infodistill.unrolling.inner import Unroll
+from infodistill.unrolling.unroll import sweep
 from infodistill.updates import Update
 from infodistill.weights import Weighted
 

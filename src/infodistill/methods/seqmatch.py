@@ -23,10 +23,9 @@ from torch import Tensor
 from infodistill.augment import dsa_per_image
 from infodistill.compute import Policy
 from infodistill.distillation import Distillation
-from infodistill.inner import Unroll
+from infodistill.evaluation.protocol import EvaluationProtocol
+from infodistill.evaluation.protocols import protocol_for
 from infodistill.methods.mtt import TrajectoryMatching, keep_positive
-from infodistill.protocol import EvaluationProtocol
-from infodistill.protocols import protocol_for
 from infodistill.real import RealData
 from infodistill.seeding import key
 from infodistill.sources.expert_recording import Start, Told
@@ -37,7 +36,8 @@ from infodistill.sources.students import Rates, StudentLooks, Students, shuffled
 from infodistill.synthetic import Initialise, SyntheticSet, from_real, stored_as_images, synthesise
 from infodistill.training import Fit
 from infodistill.types import Augment, NetFactory, Source
-from infodistill.unroll import sweep
+from infodistill.unrolling.inner import Unroll
+from infodistill.unrolling.unroll import sweep
 from infodistill.updates import Update
 from infodistill.weights import Weighted
 

@@ -15,13 +15,13 @@ import torch.nn.functional as F
 
 from infodistill.compute import Policy
 from infodistill.distillation import Distillation
-from infodistill.inner import Unroll
-from infodistill.labels import learned_simplex
 from infodistill.methods.dd import Replay, batches_of, taught
 from infodistill.real import RealData
+from infodistill.storage.labels import learned_simplex
 from infodistill.synthetic import Initialise, SyntheticSet, from_noise, synthesise
 from infodistill.types import NetFactory
-from infodistill.unroll import sweep
+from infodistill.unrolling.inner import Unroll
+from infodistill.unrolling.unroll import sweep
 
 Labels = Callable[[SyntheticSet], SyntheticSet]
 """Makes the labels of a set learned: `labels.learned_simplex`, or another parameterisation with a one-hot start."""

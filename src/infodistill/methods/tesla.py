@@ -15,7 +15,7 @@ from __future__ import annotations
 from functools import partial
 
 from infodistill.methods.mtt import mtt
-from infodistill.unroll import tesla as tesla_gradient
+from infodistill.unrolling.unroll import tesla as tesla_gradient
 
 tesla = partial(mtt, unroll=tesla_gradient)
 """`mtt` with TESLA's gradient.

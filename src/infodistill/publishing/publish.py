@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from infodistill import nets
-from infodistill.assessing import data_of, open_artefact
 from infodistill.compute import resolve
-from infodistill.conduct import Say, quiet
 from infodistill.distilled import Distilled
-from infodistill.evaluation import Progress, protocol_of, scored
+from infodistill.evaluation.assessing import data_of, open_artefact
+from infodistill.evaluation.evaluating import Progress, protocol_of, scored
 from infodistill.publishing.ddranking import ddranking
 from infodistill.publishing.form import Form
 from infodistill.publishing.imagefolder import imagefolder
 from infodistill.publishing.parquet import parquet
 from infodistill.publishing.readme import Accuracy, readme, words
 from infodistill.real import RealData
+from infodistill.running.conduct import Say, quiet
 from infodistill.types import ValueSpace
 
 FORMS: Mapping[str, Callable[[Distilled, ValueSpace], Form]] = {

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from infodistill.distilled import Distilled
+from infodistill.evaluation.result import Score
 from infodistill.publishing.form import Form
-from infodistill.result import Score
 from infodistill.serialise import safe_name
 
 

@@ -14,10 +14,10 @@ from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor
 
 from infodistill.compute import Policy, View
-from infodistill.initial import distinct_nearest
 from infodistill.real import RealData
 from infodistill.seeding import key, stream
 from infodistill.sources.rolling import Rolling
+from infodistill.storage.initial import distinct_nearest
 from infodistill.types import NetFactory, Source, ValueSpace, convert
 
 PIECE = 1024

@@ -7,9 +7,9 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from infodistill.conduct import Outcome, Prepared, conduct
 from infodistill.distillation import Distillation
-from infodistill.runfolder import CHECKPOINT, check_folder, restore
+from infodistill.running.conduct import Outcome, Prepared, conduct
+from infodistill.running.runfolder import CHECKPOINT, check_folder, restore
 from infodistill.scale.launch import Launch
 from infodistill.scale.ranks import Ranks, joined
 from infodistill.scale.sharding import sharded, share

@@ -22,9 +22,9 @@ from torch import Tensor
 from infodistill.distillation import Distillation
 from infodistill.objective import Classes, Slope, measure, measure_on, of_classes
 from infodistill.real import RealData
+from infodistill.running.state import find_parts
 from infodistill.samplers import Sampler
 from infodistill.scale.ranks import Ranks
-from infodistill.state import find_parts
 from infodistill.synthetic import SyntheticSet
 from infodistill.types import Batch, Source, Term
 

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from infodistill.compute import Policy
+from infodistill.evaluation.protocol import EvaluationProtocol, phases
 from infodistill.nets.initialise import initialise
-from infodistill.protocol import EvaluationProtocol, phases
 from infodistill.seeding import stream
 from infodistill.serialise import canonical_json
 from infodistill.sources.expert_recording import Start

@@ -14,11 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from infodistill.compute import Policy, View
-from infodistill.inner import Inner, Params, Record, Unroll
 from infodistill.seeding import stream
 from infodistill.sources.segments import Segment
 from infodistill.types import Augment, Batch, Source
-from infodistill.unroll import sweep
+from infodistill.unrolling.inner import Inner, Params, Record, Unroll
+from infodistill.unrolling.unroll import sweep
 
 Order = Callable[[torch.Generator, int, int], tuple[Tensor, ...]]
 """order(generator, images n, steps N) -> the rows of each step's batch."""

@@ -16,14 +16,14 @@ from infodistill.diffusion.encoded import Encoded, encode
 from infodistill.diffusion.features import Feature, Pooled
 from infodistill.diffusion.model import DiffusionModel
 from infodistill.distilled import Distilled
-from infodistill.evaluation import evaluate
+from infodistill.evaluation.evaluating import evaluate
+from infodistill.evaluation.protocols import protocol_for
 from infodistill.information.bandwidths import bandwidth_from_pairs, median_pair_distance, tightest_bandwidth
 from infodistill.information.classifier_bounds import NoisyClassifier, Views
 from infodistill.information.mixtures import kolchinsky_tracey
 from infodistill.information.set_decoder import set_decoder_information
 from infodistill.nets import by_name
 from infodistill.progress import Tell
-from infodistill.protocols import protocol_for
 from infodistill.real import RealData
 from infodistill.studies.study import Job, Study
 from infodistill.studies.training import teachers, trained_noisy_classifier

@@ -1,0 +1,1 @@
+"""A run from what was asked for to what lies on disk: requests, folders, checkpoints, and rows of published tables."""

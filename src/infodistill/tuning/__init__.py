@@ -1,0 +1,1 @@
+"""Choosing settings on held-out training images; test data never chooses anything."""

@@ -1,0 +1,24 @@
+"""The picture of a choice: every setting's held-out accuracy, the chosen one marked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from infodistill.reporting.pictures import COLOURS, png, style
+from infodistill.tuning.settings import Trial, name_of
+
+
+def trials_png(trials: Sequence[Trial], chosen: Trial) -> bytes:
+    """Accuracies with standard errors in the order tried, the first on top."""
+    figure = Figure(figsize=(7.0, 1.0 + 0.34 * len(trials)), dpi=130, layout="constrained")
+    axes = figure.add_subplot()
+    for row, trial in enumerate(trials):
+        colour = COLOURS[1] if trial is chosen else COLOURS[0]
+        axes.errorbar(100 * trial.mean, row, xerr=100 * trial.error, marker="o", color=colour, capsize=3)
+    labels = [name_of(trial.setting) + (" (chosen)" if trial is chosen else "") for trial in trials]
+    axes.set_yticks(range(len(trials)), labels)
+    axes.invert_yaxis()
+    style(axes, "held-out accuracy in %, mean and standard error over networks", "")
+    return png(figure)

@@ -1,0 +1,1 @@
+"""Training on the synthetic set as a differentiable function, and the derivatives of its steps."""
