@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from infodistill.evaluation import evaluating
 from infodistill.evaluation.evaluating import evaluate
 from infodistill.evaluation.protocols import PROTOCOLS
 from infodistill.nets.convnet import convnet
@@ -20,13 +21,13 @@ run = partial(evaluate, protocol=PROTOCOL, seeds=(0, 1, 2))
 def count_trainings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of images of every network training that really happens from now on."""
     sizes: list[int] = []
-    original = evaluation.fit
+    original = evaluating.fit
 
     def counting(module: Any, data: Any, *rest: Any, **options: Any) -> None:
         sizes.append(len(data))
         original(module, data, *rest, **options)
 
-    monkeypatch.setattr(evaluation, "fit", counting)
+    monkeypatch.setattr(evaluating, "fit", counting)
     return sizes
 
 

@@ -13,6 +13,7 @@ import torch
 
 from infodistill.compute import Policy
 from infodistill.distilled import Distilled
+from infodistill.evaluation import evaluating
 from infodistill.evaluation.evaluating import evaluate, protocol_of, same_bytes_ipc
 from infodistill.evaluation.result import Score
 from infodistill.methods import selection
@@ -65,13 +66,13 @@ def test_same_call_same_numbers_and_the_global_generator_is_left_alone() -> None
 def test_networks_depend_on_the_seed_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two sets are compared from the same initial weights, and one seed's result does not depend on the others."""
     starts: list[float] = []
-    original = evaluation.fit
+    original = evaluating.fit
 
     def recording(module: Any, *rest: Any, **options: Any) -> None:
         starts.append(float(sum(p.detach().double().sum() for p in module.parameters())))
         original(module, *rest, **options)
 
-    monkeypatch.setattr(evaluation, "fit", recording)
+    monkeypatch.setattr(evaluating, "fit", recording)
     one, other = (run(artefact(seed=s), real_data(), NET, random_subsets=1) for s in (0, 1))
     assert starts[:4] == starts[4:] and len(set(starts[1:4])) == 3
     alone = run(artefact(seed=1), real_data(), NET, seeds=(2,), random_subsets=1)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from infodistill.evaluation import evaluating
 from infodistill.evaluation.evaluating import same_bytes_ipc
 from infodistill.evaluation.protocols import PROTOCOLS, EvaluationProtocol
 from infodistill.evaluation.references import random_ipc
@@ -23,14 +24,14 @@ SQUARED = replace(PROTOCOLS["frepo"], epochs=4, updates=4, full_epochs=2, augmen
 def targets(monkeypatch: pytest.MonkeyPatch) -> list[tuple[LabelKind, torch.Tensor]]:
     """The kind and the first target of every network training that really happens from now on."""
     seen: list[tuple[LabelKind, torch.Tensor]] = []
-    original = evaluation.fit
+    original = evaluating.fit
 
     def recording(module: Any, data: Any, *rest: Any, **options: Any) -> None:
         batch = data.rows(torch.arange(1))
         seen.append((batch.kind, batch.target[0]))
         original(module, data, *rest, **options)
 
-    monkeypatch.setattr(evaluation, "fit", recording)
+    monkeypatch.setattr(evaluating, "fit", recording)
     return seen
 
 

@@ -22,7 +22,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def test_random_subsets_are_distinct_balanced_and_not_the_artefacts(trained: list[int]) -> None:
     real = real_data()
-    rows = {tuple(real.sample(evaluation.key(s, "evaluate.random"), 2).tolist()) for s in range(5)}
+    rows = {tuple(real.sample(evaluating.key(s, "evaluate.random"), 2).tolist()) for s in range(5)}
     assert len(rows) == 5
     run(artefact(), real, NET)
     assert trained == [6] * 8
@@ -55,7 +55,7 @@ def test_an_interrupted_reference_continues(
 ) -> None:
     whole = run(artefact(), real_data(), NET)
     trained.clear()
-    counting = evaluation.fit
+    counting = evaluating.fit
 
     def stopping(*arguments: Any, **options: Any) -> None:
         if len(trained) == 3:
@@ -63,7 +63,7 @@ def test_an_interrupted_reference_continues(
         counting(*arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(evaluation, "fit", stopping)
+        patch.setattr(evaluating, "fit", stopping)
         with pytest.raises(KeyboardInterrupt):
             run(artefact(), real_data(), NET, cache=tmp_path)
     trained.clear()

@@ -1,6 +1,6 @@
 """Recipes: the settings of a run as strict, readable TOML files, with their provenance.
 
-This file and `cli.py` are the only places where a string selects anything. `building/jobs.py` turns a recipe into a job.
+Here and in `cli.py` alone does a string select anything. `building/jobs.py` turns a recipe into a job.
 """
 
 from __future__ import annotations
