@@ -17,12 +17,12 @@ from typing import Any
 import torch
 
 from infodistill.data import load_data
-from infodistill.diffusion.adapters import adapted
 from infodistill.diffusion.contract import Denoise
 from infodistill.diffusion.encoded import encode
 from infodistill.diffusion.igds import IGDS, igds, through_denoiser
 from infodistill.diffusion.model import DiffusionModel
-from infodistill.diffusion.networks import build, default_config
+from infodistill.diffusion.models.adapters import adapted
+from infodistill.diffusion.models.networks import build, default_config
 from infodistill.diffusion.samplers import ddpm
 from infodistill.diffusion.schedules import cosine_alphas_bar
 from infodistill.real import RealData

@@ -17,7 +17,7 @@ from scipy.integrate import quad
 from torch import Tensor
 
 from infodistill import information as info
-from infodistill.diffusion.generative_fit import GenerativeFit
+from infodistill.diffusion.fitting.generative_fit import GenerativeFit
 from infodistill.information.usable import Family
 from infodistill.nets import by_name
 from infodistill.seeding import stream

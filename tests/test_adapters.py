@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from infodistill.diffusion.adapters import Denoiser, between, nearest
 from infodistill.diffusion.contract import UNCONDITIONAL, classifier_free
-from infodistill.diffusion.predictions import PREDICTIONS
+from infodistill.diffusion.models.adapters import Denoiser, between, nearest
+from infodistill.diffusion.models.predictions import PREDICTIONS
 from infodistill.diffusion.samplers import ddim, keyed_noise
 from infodistill.diffusion.schedules import cosine_alphas_bar, linear_alphas_bar, respaced, sigmas_of
 

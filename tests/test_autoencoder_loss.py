@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from infodistill.diffusion import autoencoder_training as module
-from infodistill.diffusion.autoencoder_training import AutoencoderFit, autoencoder_loss, train_autoencoder
-from infodistill.diffusion.generative_fit import GenerativeFit
-from infodistill.diffusion.supply import LatentSupply, rows_of_step
+from infodistill.diffusion.fitting import autoencoder_training as module
+from infodistill.diffusion.fitting.autoencoder_training import AutoencoderFit, autoencoder_loss, train_autoencoder
+from infodistill.diffusion.fitting.generative_fit import GenerativeFit
+from infodistill.diffusion.fitting.supply import LatentSupply, rows_of_step
 from infodistill.seeding import stream
 
 KL = 0.3

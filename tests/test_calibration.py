@@ -13,7 +13,12 @@ import torch
 from torch import nn
 
 from guided import MODEL, REAL, TEACHERS, drawn
-from infodistill.diffusion.calibration import (
+from infodistill.diffusion.estimators import CONTEXTUALS, PROTOTYPES, Tightest
+from infodistill.diffusion.features import Pooled
+from infodistill.diffusion.igds import IGDS, Fixed, through_denoiser
+from infodistill.diffusion.model import DiffusionModel
+from infodistill.diffusion.rules import bayes
+from infodistill.diffusion.runs.calibration import (
     BUDGET,
     FRESH,
     Calibration,
@@ -23,13 +28,8 @@ from infodistill.diffusion.calibration import (
     chosen,
     held_out_accuracy,
 )
-from infodistill.diffusion.candidates import grid, igds_candidates
-from infodistill.diffusion.describing import described
-from infodistill.diffusion.estimators import CONTEXTUALS, PROTOTYPES, Tightest
-from infodistill.diffusion.features import Pooled
-from infodistill.diffusion.igds import IGDS, Fixed, through_denoiser
-from infodistill.diffusion.model import DiffusionModel
-from infodistill.diffusion.rules import bayes
+from infodistill.diffusion.runs.candidates import grid, igds_candidates
+from infodistill.diffusion.runs.describing import described
 from infodistill.diffusion.samplers import ddim
 from infodistill.diffusion.sampling import Plan, plain
 from infodistill.distilled import Distilled

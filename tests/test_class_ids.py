@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from infodistill.diffusion.class_ids import ids_by_name, read_class_ids
+from infodistill.diffusion.models.class_ids import ids_by_name, read_class_ids
 
 LABELS = {0: "tench, Tinca tinca", 1: "crane", 2: "French horn, horn", 3: "crane, bird", 4: "church"}
 

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from infodistill.diffusion.adapters import adapted
 from infodistill.diffusion.contract import UNCONDITIONAL
-from infodistill.diffusion.denoiser_training import (
+from infodistill.diffusion.fitting.denoiser_training import (
     DenoiserFit,
     step_task,
     task,
@@ -19,11 +18,12 @@ from infodistill.diffusion.denoiser_training import (
     validation_loss,
     validation_task,
 )
-from infodistill.diffusion.generative_fit import GenerativeFit
+from infodistill.diffusion.fitting.generative_fit import GenerativeFit
+from infodistill.diffusion.fitting.supply import LatentSupply, PixelSupply, held_out, rows_of_step, supplied
 from infodistill.diffusion.model import Pixels
-from infodistill.diffusion.networks import build
-from infodistill.diffusion.predictions import PREDICTIONS, TARGETS
-from infodistill.diffusion.supply import LatentSupply, PixelSupply, held_out, rows_of_step, supplied
+from infodistill.diffusion.models.adapters import adapted
+from infodistill.diffusion.models.networks import build
+from infodistill.diffusion.models.predictions import PREDICTIONS, TARGETS
 from infodistill.real import RealData
 from infodistill.seeding import stream
 from infodistill.types import pixel_space
@@ -178,7 +178,7 @@ def test_wrong_settings_are_told_in_a_sentence() -> None:
 
 
 def test_the_divergence_of_the_autoencoder_is_the_textbook_one() -> None:
-    from infodistill.diffusion.autoencoder_training import gaussian_kl
+    from infodistill.diffusion.fitting.autoencoder_training import gaussian_kl
 
     mean, logvar = (torch.randn(50, generator=stream(0, key), dtype=torch.float64) for key in ("m", "v"))
     exact = kl_divergence(Normal(mean, (logvar / 2).exp()), Normal(torch.zeros(()).double(), torch.ones(()).double()))

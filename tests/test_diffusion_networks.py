@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from infodistill.diffusion.autoencoder import LatentCodec, autoencoder_config, build_autoencoder, latent_shape
-from infodistill.diffusion.networks import build, default_config, diffusers_class, module_call
+from infodistill.diffusion.models.autoencoder import LatentCodec, autoencoder_config, build_autoencoder, latent_shape
+from infodistill.diffusion.models.networks import build, default_config, diffusers_class, module_call
 from infodistill.seeding import stream
 from pipelines import shaken
 

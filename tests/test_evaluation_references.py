@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from infodistill.evaluation import evaluating
 from infodistill.nets.convnet import convnet
 from infodistill.real import RealData
 from scoring import NET, PROTOCOL, count_trainings, run, values

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from infodistill.diffusion.generative_fit import GenerativeFit
+from infodistill.diffusion.fitting.generative_fit import GenerativeFit
 from infodistill.information import (
     GaussianConditional,
     Joint,

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from infodistill.diffusion.fitting import fit_generative
-from infodistill.diffusion.generative_fit import GenerativeFit, History, Saving, constant, cosine
+from infodistill.diffusion.fitting.generative_fit import GenerativeFit, History, Saving, constant, cosine
+from infodistill.diffusion.fitting.loop import fit_generative
 from infodistill.seeding import build_seeded, stream
 
 HYPER = GenerativeFit(steps=12, lr=0.05, warmup=3, ema=0.8, validate_every=4, patience=None, report=5)

@@ -15,12 +15,12 @@ from typer.testing import CliRunner
 
 import infodistill
 from infodistill.cli import app
-from infodistill.diffusion.generator_folder import find_generator, finished
-from infodistill.diffusion.generator_plan import GeneratorPlan, planned
-from infodistill.diffusion.generators import Training, train_generator
+from infodistill.diffusion.fitting.generator_folder import find_generator, finished
+from infodistill.diffusion.fitting.generator_plan import GeneratorPlan, planned
+from infodistill.diffusion.fitting.generators import Training, train_generator
 from infodistill.diffusion.model import Pixels
+from infodistill.diffusion.models.store import load_model
 from infodistill.diffusion.sampling import Plan, sample
-from infodistill.diffusion.store import load_model
 from infodistill.real import RealData
 from infodistill.types import pixel_space
 from pipelines import edit

@@ -11,9 +11,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from infodistill.diffusion.generator_plan import GeneratorPlan, planned
-from infodistill.diffusion.generators import train_generator
-from infodistill.diffusion.store import load_model
+from infodistill.diffusion.fitting.generator_plan import GeneratorPlan, planned
+from infodistill.diffusion.fitting.generators import train_generator
+from infodistill.diffusion.models.store import load_model
 from infodistill.real import RealData
 from infodistill.types import pixel_space
 

@@ -11,18 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from analytic import two_blobs
-from infodistill.diffusion.adapters import Denoiser
 from infodistill.diffusion.contract import Prediction
-from infodistill.diffusion.diffit import diffit_parameters, own_copy
-from infodistill.diffusion.generative_fit import Saving
-from infodistill.diffusion.learned_range import variational_bits
+from infodistill.diffusion.fitting.diffit import diffit_parameters, own_copy
+from infodistill.diffusion.fitting.generative_fit import Saving
+from infodistill.diffusion.fitting.learned_range import variational_bits
+from infodistill.diffusion.fitting.supply import LatentSupply
 from infodistill.diffusion.memory import Memory, cosines
 from infodistill.diffusion.minimax import Minimax, diffusion_loss, minimax, minimax_loss
 from infodistill.diffusion.model import DiffusionModel, Pixels, signed_pixels
-from infodistill.diffusion.networks import build, module_call
-from infodistill.diffusion.predictions import from_noise
+from infodistill.diffusion.models.adapters import Denoiser
+from infodistill.diffusion.models.networks import build, module_call
+from infodistill.diffusion.models.predictions import from_noise
 from infodistill.diffusion.schedules import linear_alphas_bar, sigmas_of
-from infodistill.diffusion.supply import LatentSupply
 from infodistill.running.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.seeding import stream
 from oracles import minimax as oracle

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from infodistill.diffusion.contract import UNCONDITIONAL, Prediction
+from infodistill.diffusion.fitting.supply import LatentSupply
 from infodistill.diffusion.memory import Memory
 from infodistill.diffusion.minimax import Minimax, MinimaxLoss
 from infodistill.diffusion.model import DiffusionModel, Pixels, signed_pixels
 from infodistill.diffusion.schedules import linear_alphas_bar, sigmas_of
-from infodistill.diffusion.supply import LatentSupply
 from infodistill.seeding import stream
 from oracles import minimax as oracle
 

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 import torch
 
-from infodistill.diffusion.adapters import adapted
-from infodistill.diffusion.autoencoder import LatentCodec
 from infodistill.diffusion.contract import UNCONDITIONAL
 from infodistill.diffusion.model import DiffusionModel
-from infodistill.diffusion.networks import build
-from infodistill.diffusion.predictions import from_noise, from_velocity
-from infodistill.diffusion.pretrained import open_model
+from infodistill.diffusion.models.adapters import adapted
+from infodistill.diffusion.models.autoencoder import LatentCodec
+from infodistill.diffusion.models.networks import build
+from infodistill.diffusion.models.predictions import from_noise, from_velocity
+from infodistill.diffusion.models.pretrained import open_model
+from infodistill.diffusion.models.store import load_model, save_model
 from infodistill.diffusion.schedules import cosine_alphas_bar, linear_alphas_bar
-from infodistill.diffusion.store import load_model, save_model
 from pipelines import edit, save_dit, shaken, tiny_autoencoder
 
 pytest.importorskip("diffusers")

@@ -10,20 +10,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from infodistill.diffusion.adapters import adapted
-from infodistill.diffusion.generative_fit import GenerativeFit
-from infodistill.diffusion.model import DiffusionModel
-from infodistill.diffusion.networks import build
-from infodistill.diffusion.noisy_classifier import (
+from infodistill.diffusion.fitting.generative_fit import GenerativeFit
+from infodistill.diffusion.fitting.noisy_classifier import (
     ClassifierFit,
     bounds,
     noise_aware_classifier,
     stored_report,
     train_noisy_classifier,
 )
-from infodistill.diffusion.noisy_network import NoiseAwareClassifier
+from infodistill.diffusion.fitting.noisy_network import NoiseAwareClassifier
+from infodistill.diffusion.fitting.supply import LatentSupply, held_out, supplied
+from infodistill.diffusion.model import DiffusionModel
+from infodistill.diffusion.models.adapters import adapted
+from infodistill.diffusion.models.networks import build
 from infodistill.diffusion.schedules import cosine_alphas_bar
-from infodistill.diffusion.supply import LatentSupply, held_out, supplied
 from infodistill.real import RealData
 from infodistill.seeding import build_seeded, stream
 from infodistill.types import pixel_space

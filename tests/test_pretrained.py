@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from infodistill.diffusion.contract import UNCONDITIONAL, classifier_free
-from infodistill.diffusion.pretrained import open_model
+from infodistill.diffusion.models.pretrained import open_model
 from infodistill.diffusion.samplers import ddpm, learned
 from infodistill.diffusion.sampling import Plan, sample
 from infodistill.diffusion.schedules import sigmas_of

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from infodistill.diffusion.pretrained import open_model
+from infodistill.diffusion.models.pretrained import open_model
 from pipelines import edit, save_dit
 
 pytest.importorskip("diffusers")

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 import infodistill
-from infodistill.diffusion import making, mgd3
+from infodistill.diffusion import mgd3
+from infodistill.diffusion.runs import making
 from infodistill.distilled import Distilled
 from infodistill.real import RealData
 from tinymodel import STEPS, call, sampled, tiny_model

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 import infodistill
-from infodistill.diffusion import running
-from infodistill.diffusion.making import Steered
-from infodistill.diffusion.pretrained import open_model
-from infodistill.diffusion.request import SampleRequest
-from infodistill.diffusion.running import planned, prepare, provenance, told_of
+from infodistill.diffusion.models.pretrained import open_model
+from infodistill.diffusion.runs import running
+from infodistill.diffusion.runs.making import Steered
+from infodistill.diffusion.runs.request import SampleRequest
+from infodistill.diffusion.runs.running import planned, prepare, provenance, told_of
 from infodistill.diffusion.samplers import ddim
 from tinymodel import call, sampled, tiny_model
 

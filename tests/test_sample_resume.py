@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 import infodistill
 from infodistill.compute import Policy
-from infodistill.diffusion import groups, running
+from infodistill.diffusion.runs import groups, running
 from tinymodel import call, sampled, tiny_model
 
 HERE = Path(__file__).parent

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from analytic import around, two_blobs
-from infodistill.diffusion.adapters import adapted
 from infodistill.diffusion.contract import UNCONDITIONAL, Prediction
 from infodistill.diffusion.features import Pooled
 from infodistill.diffusion.guidance import Force, Route, exact, guide, surrogate
 from infodistill.diffusion.model import DiffusionModel, signed_pixels
-from infodistill.diffusion.networks import build
+from infodistill.diffusion.models.adapters import adapted
+from infodistill.diffusion.models.networks import build
 from infodistill.diffusion.samplers import Frame, ddim, dpm_solver
 from infodistill.diffusion.sampling import Plan, Sampled, Steer, distilled, plain, sample
 from infodistill.diffusion.schedules import cosine_alphas_bar

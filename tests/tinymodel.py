@@ -9,10 +9,10 @@ from typer.testing import CliRunner
 
 import infodistill
 from infodistill.cli import app
-from infodistill.diffusion.adapters import adapted
-from infodistill.diffusion.networks import build
+from infodistill.diffusion.models.adapters import adapted
+from infodistill.diffusion.models.networks import build
+from infodistill.diffusion.models.store import save_model
 from infodistill.diffusion.schedules import cosine_alphas_bar
-from infodistill.diffusion.store import save_model
 
 STEPS = 6
 

@@ -11,7 +11,7 @@ import typer
 from infodistill.commands.speaking import one_sentence, say, show
 
 if TYPE_CHECKING:
-    from infodistill.diffusion.generator_plan import GeneratorPlan
+    from infodistill.diffusion.fitting.generator_plan import GeneratorPlan
     from infodistill.real import RealData
 
 generator = typer.Typer(
@@ -59,8 +59,8 @@ def train(
     Example: infodistill generator train --data digits --out models/digits
     """
     from infodistill.data import cache_dir, load_data
-    from infodistill.diffusion.generator_folder import cached_folder, finished, stored_plan
-    from infodistill.diffusion.generators import train_generator
+    from infodistill.diffusion.fitting.generator_folder import cached_folder, finished, stored_plan
+    from infodistill.diffusion.fitting.generators import train_generator
     from infodistill.progress import telling
 
     settings = _settings(set_ or [], {"steps": steps, "batch": batch, "lr": lr})
@@ -120,7 +120,7 @@ def _check_resumed(folder: Path, resume: bool, settings: dict[str, Any], flags: 
 def _device(folder: Path, device: str, precision: str) -> str:
     """Where to train. A training that was begun stays where it was, unless it is told otherwise."""
     from infodistill.compute.policy import resolve
-    from infodistill.diffusion.generator_folder import stored_device
+    from infodistill.diffusion.fitting.generator_folder import stored_device
 
     then = stored_device(folder)
     if then is None or device != "auto":
@@ -139,7 +139,7 @@ def _device(folder: Path, device: str, precision: str) -> str:
 def _plan(real: RealData, **asked: Any) -> GeneratorPlan:
     """The plan of the flags; small networks run on one thread."""
     from infodistill.building.jobs import spare_threads
-    from infodistill.diffusion.generator_plan import planned
+    from infodistill.diffusion.fitting.generator_plan import planned
 
     plan = planned(real, **asked)
     if plan.network["kind"] == "mlp" and plan.encoding is None:
@@ -153,7 +153,7 @@ def _budgeted(
     """The plan with its totals: those of a stored one are kept unless others are given now."""
     from dataclasses import replace
 
-    from infodistill.diffusion.generator_speed import step_seconds
+    from infodistill.diffusion.fitting.generator_speed import step_seconds
 
     if steps is not None:
         plan = replace(plan, denoising=replace(plan.denoising, fit=replace(plan.denoising.fit, steps=steps)))
@@ -167,7 +167,7 @@ def _budgeted(
 
 def _told(folder: Path, as_json: bool) -> None:
     """The result, or the facts of a stored model."""
-    from infodistill.diffusion.generator_folder import described
+    from infodistill.diffusion.fitting.generator_folder import described
 
     told = described(folder)
     if as_json:
@@ -178,7 +178,7 @@ def _told(folder: Path, as_json: bool) -> None:
 
 
 def _dry_run(real: RealData, plan: GeneratorPlan, folder: Path, as_json: bool) -> None:
-    from infodistill.diffusion.generator_speed import cost
+    from infodistill.diffusion.fitting.generator_speed import cost
     from infodistill.progress import duration
 
     told: dict[str, Any] = {"out": str(folder), "plan": plan.as_dict(), **cost(real, plan)}

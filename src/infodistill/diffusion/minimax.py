@@ -10,7 +10,7 @@ with i over the batch's images of class c, j over the memory, cosines of whole (
 lambda_d = 0.008. Minimum and maximum run over all pairs: one pair of a class receives gradient in a step. Predictions
 from all noise levels share a memory. A class without memory adds nothing but counts in |C|.
 
-What trains is what DiffFit trains (`diffit.py`). The result is a model like any other, to be sampled plainly.
+What trains is what DiffFit trains (`fitting/diffit.py`). The result is a model like any other, to be sampled plainly.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from infodistill.diffusion.contract import UNCONDITIONAL, Prediction
-from infodistill.diffusion.diffit import diffit_parameters, only, own_copy
-from infodistill.diffusion.fitting import fit_generative
-from infodistill.diffusion.generative_fit import GenerativeFit, Saving, constant
-from infodistill.diffusion.learned_range import variational_bits
+from infodistill.diffusion.fitting.diffit import diffit_parameters, only, own_copy
+from infodistill.diffusion.fitting.generative_fit import GenerativeFit, Saving, constant
+from infodistill.diffusion.fitting.learned_range import variational_bits
+from infodistill.diffusion.fitting.loop import fit_generative
+from infodistill.diffusion.fitting.supply import Supply
 from infodistill.diffusion.memory import Memory, cosines
 from infodistill.diffusion.model import DiffusionModel
 from infodistill.diffusion.schedules import sigmas_of
-from infodistill.diffusion.supply import Supply
 from infodistill.progress import Tell
 from infodistill.seeding import stream
 

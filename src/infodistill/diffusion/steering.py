@@ -13,20 +13,20 @@ from typing import Any
 
 from infodistill import nets
 from infodistill.diffusion.added import added
-from infodistill.diffusion.candidates import igds_candidates, mgd3_candidates, plain_candidates, with_setting
 from infodistill.diffusion.estimators import CONTEXTUALS, PROTOTYPES
 from infodistill.diffusion.features import Pooled
-from infodistill.diffusion.generative_fit import Saving
+from infodistill.diffusion.fitting.generative_fit import Saving
+from infodistill.diffusion.fitting.supply import supplied
 from infodistill.diffusion.given import Tightest
 from infodistill.diffusion.igd import IGD, igd
 from infodistill.diffusion.igds import IGDS, ROUTES, RULES, Fixed, igds
 from infodistill.diffusion.influence import SURROGATE, influence_of, surrogate_store
-from infodistill.diffusion.making import Making, Steered, default_net
 from infodistill.diffusion.mgd3 import mgd3
 from infodistill.diffusion.minimax import Minimax, minimax
-from infodistill.diffusion.plain_values import check_values, whole
+from infodistill.diffusion.runs.candidates import igds_candidates, mgd3_candidates, plain_candidates, with_setting
+from infodistill.diffusion.runs.making import Making, Steered, default_net
+from infodistill.diffusion.runs.plain_values import check_values, whole
 from infodistill.diffusion.sampling import plain
-from infodistill.diffusion.supply import supplied
 
 SETTINGS: Mapping[str, tuple[str, ...]] = {
     "dit": (),

@@ -22,8 +22,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from infodistill.diffusion.fitting import fit_generative
-from infodistill.diffusion.generative_fit import GenerativeFit
+from infodistill.diffusion.fitting.generative_fit import GenerativeFit
+from infodistill.diffusion.fitting.loop import fit_generative
 from infodistill.information.bounds import infonce_lower_bound, nwj_lower_bound
 from infodistill.information.variational import club_upper_bound, donsker_varadhan_lower_bound
 from infodistill.nets.initialise import initialise

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from infodistill.diffusion.generator_plan import planned
-from infodistill.diffusion.generators import train_generator
+from infodistill.diffusion.fitting.generator_plan import planned
+from infodistill.diffusion.fitting.generators import train_generator
+from infodistill.diffusion.fitting.noisy_classifier import noise_aware_classifier
 from infodistill.diffusion.model import DiffusionModel
-from infodistill.diffusion.noisy_classifier import noise_aware_classifier
-from infodistill.diffusion.store import load_model
+from infodistill.diffusion.models.store import load_model
 from infodistill.information.classifier_bounds import NoisyClassifier
 from infodistill.nets import by_name
 from infodistill.sources.teachers import Teachers, train_teachers

@@ -18,25 +18,25 @@ from typing import Any
 import torch
 from torch import nn
 
-from infodistill.diffusion.adapters import adapted
-from infodistill.diffusion.architecture import weights_digest
-from infodistill.diffusion.autoencoder import LatentCodec, build_autoencoder
-from infodistill.diffusion.autoencoder_training import (
+from infodistill.diffusion.fitting.autoencoder_training import (
     fitted_codec,
     reconstruction_psnr,
     train_autoencoder,
     trained_autoencoder,
 )
-from infodistill.diffusion.denoiser_training import Surroundings, train_denoiser
-from infodistill.diffusion.generative_fit import History, Saving
-from infodistill.diffusion.generator_folder import RECORD, contents, short, stored_plan
-from infodistill.diffusion.generator_plan import GeneratorPlan, planned
+from infodistill.diffusion.fitting.denoiser_training import Surroundings, train_denoiser
+from infodistill.diffusion.fitting.generative_fit import History, Saving
+from infodistill.diffusion.fitting.generator_folder import RECORD, contents, short, stored_plan
+from infodistill.diffusion.fitting.generator_plan import GeneratorPlan, planned
+from infodistill.diffusion.fitting.supply import held_out, supplied
 from infodistill.diffusion.model import Codec, DiffusionModel, Pixels
-from infodistill.diffusion.networks import build
-from infodistill.diffusion.predictions import PREDICTIONS
+from infodistill.diffusion.models.adapters import adapted
+from infodistill.diffusion.models.architecture import weights_digest
+from infodistill.diffusion.models.autoencoder import LatentCodec, build_autoencoder
+from infodistill.diffusion.models.networks import build
+from infodistill.diffusion.models.predictions import PREDICTIONS
+from infodistill.diffusion.models.store import save_model
 from infodistill.diffusion.sampling import Plan, distilled, sample
-from infodistill.diffusion.store import save_model
-from infodistill.diffusion.supply import held_out, supplied
 from infodistill.progress import Tell
 from infodistill.real import RealData
 from infodistill.reporting.pictures import curves_png, grid_png

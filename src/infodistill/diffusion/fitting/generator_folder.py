@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from infodistill.diffusion.generator_plan import PIXEL_SIDE, GeneratorPlan
-from infodistill.diffusion.store import RECORD as MODEL
+from infodistill.diffusion.fitting.generator_plan import PIXEL_SIDE, GeneratorPlan
+from infodistill.diffusion.models.store import RECORD as MODEL
 from infodistill.real import RealData
 from infodistill.serialise import read_object
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from infodistill.diffusion.generative_fit import GenerativeFit, History, Saving, require_finite
+from infodistill.diffusion.fitting.generative_fit import GenerativeFit, History, Saving, require_finite
 from infodistill.progress import Tell
 from infodistill.running.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.running.state import find_parts

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, cast
 
-from infodistill.diffusion.autoencoder import autoencoder_config, latent_shape
-from infodistill.diffusion.autoencoder_training import AutoencoderFit
-from infodistill.diffusion.denoiser_training import DenoiserFit
-from infodistill.diffusion.generative_fit import GenerativeFit
-from infodistill.diffusion.networks import KINDS, default_config
-from infodistill.diffusion.plain_values import check_values, whole
+from infodistill.diffusion.fitting.autoencoder_training import AutoencoderFit
+from infodistill.diffusion.fitting.denoiser_training import DenoiserFit
+from infodistill.diffusion.fitting.generative_fit import GenerativeFit
+from infodistill.diffusion.models.autoencoder import autoencoder_config, latent_shape
+from infodistill.diffusion.models.networks import KINDS, default_config
+from infodistill.diffusion.runs.plain_values import check_values, whole
 from infodistill.real import RealData
 
 PIXEL_SIDE = 32

@@ -14,7 +14,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from infodistill.diffusion.networks import ResidualMLP, diffusers_class
+from infodistill.diffusion.models.networks import ResidualMLP, diffusers_class
 from infodistill.seeding import build_seeded, stream
 
 FOLDERS: Mapping[str, str] = {

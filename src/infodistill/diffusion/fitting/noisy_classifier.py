@@ -24,12 +24,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from infodistill.diffusion.fitting import fit_generative
-from infodistill.diffusion.generative_fit import GenerativeFit, History
+from infodistill.diffusion.fitting.generative_fit import GenerativeFit, History
+from infodistill.diffusion.fitting.loop import fit_generative
+from infodistill.diffusion.fitting.noisy_network import TINY, NoiseAwareClassifier
+from infodistill.diffusion.fitting.supply import Supply, held_out, rows_of_step, supplied
 from infodistill.diffusion.model import DiffusionModel
-from infodistill.diffusion.noisy_network import TINY, NoiseAwareClassifier
 from infodistill.diffusion.schedules import sigmas_of
-from infodistill.diffusion.supply import Supply, held_out, rows_of_step, supplied
 from infodistill.files import write_atomically
 from infodistill.information.classifier_bounds import barber_agakov
 from infodistill.progress import Tell

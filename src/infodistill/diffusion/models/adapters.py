@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from infodistill.diffusion.architecture import denoised_shape, null_id
 from infodistill.diffusion.contract import UNCONDITIONAL, Prediction
 from infodistill.diffusion.model import Codec, DiffusionModel, Pixels, signed_pixels
-from infodistill.diffusion.networks import module_call
-from infodistill.diffusion.predictions import Clean, from_velocity
+from infodistill.diffusion.models.architecture import denoised_shape, null_id
+from infodistill.diffusion.models.networks import module_call
+from infodistill.diffusion.models.predictions import Clean, from_velocity
 from infodistill.diffusion.schedules import level_of, sigmas_of
 
 Call = Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -7,7 +7,7 @@ import math
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from infodistill.diffusion.networks import WAVES, waves
+from infodistill.diffusion.models.networks import WAVES, waves
 
 TINY = 256
 """Images of at most this many values are classified by the residual MLP."""

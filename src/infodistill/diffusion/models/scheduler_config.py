@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from infodistill.diffusion.predictions import PREDICTIONS, Clean, from_noise
+from infodistill.diffusion.models.predictions import PREDICTIONS, Clean, from_noise
 from infodistill.diffusion.schedules import cosine_alphas_bar
 
 SCHEDULERS = (

@@ -22,13 +22,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from infodistill.diffusion.adapters import Denoiser, adapted
-from infodistill.diffusion.architecture import FOLDERS, class_codes, config_of, from_config
-from infodistill.diffusion.autoencoder import LatentCodec
-from infodistill.diffusion.class_ids import ids_by_name
 from infodistill.diffusion.model import Codec, DiffusionModel, Pixels
-from infodistill.diffusion.predictions import PREDICTIONS
-from infodistill.diffusion.scheduler_config import scheduler_config
+from infodistill.diffusion.models.adapters import Denoiser, adapted
+from infodistill.diffusion.models.architecture import FOLDERS, class_codes, config_of, from_config
+from infodistill.diffusion.models.autoencoder import LatentCodec
+from infodistill.diffusion.models.class_ids import ids_by_name
+from infodistill.diffusion.models.predictions import PREDICTIONS
+from infodistill.diffusion.models.scheduler_config import scheduler_config
 from infodistill.files import write_atomically
 from infodistill.serialise import pretty_json, read_object, write_bytes
 

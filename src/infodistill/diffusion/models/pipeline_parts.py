@@ -9,9 +9,9 @@ from typing import Any, cast
 
 from torch import nn
 
-from infodistill.diffusion.architecture import denoised_shape, network_class
-from infodistill.diffusion.autoencoder import LatentCodec
 from infodistill.diffusion.model import Codec, Pixels
+from infodistill.diffusion.models.architecture import denoised_shape, network_class
+from infodistill.diffusion.models.autoencoder import LatentCodec
 from infodistill.seeding import build_seeded, stream
 from infodistill.serialise import read_object
 

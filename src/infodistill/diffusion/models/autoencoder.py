@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from infodistill.diffusion.networks import diffusers_class
+from infodistill.diffusion.models.networks import diffusers_class
 from infodistill.seeding import build_seeded, stream
 
 PIECE = 32

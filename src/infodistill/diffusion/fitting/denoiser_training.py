@@ -18,13 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from infodistill.diffusion.adapters import Call
-from infodistill.diffusion.fitting import fit_generative
-from infodistill.diffusion.generative_fit import GenerativeFit, History, Saving
-from infodistill.diffusion.networks import module_call
-from infodistill.diffusion.predictions import TARGETS
+from infodistill.diffusion.fitting.generative_fit import GenerativeFit, History, Saving
+from infodistill.diffusion.fitting.loop import fit_generative
+from infodistill.diffusion.fitting.supply import Supply, rows_of_step
+from infodistill.diffusion.models.adapters import Call
+from infodistill.diffusion.models.networks import module_call
+from infodistill.diffusion.models.predictions import TARGETS
 from infodistill.diffusion.schedules import cosine_alphas_bar, linear_alphas_bar
-from infodistill.diffusion.supply import Supply, rows_of_step
 from infodistill.progress import Tell
 from infodistill.seeding import stream
 

@@ -17,11 +17,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from infodistill.diffusion.autoencoder import LatentCodec
-from infodistill.diffusion.denoiser_training import Surroundings
-from infodistill.diffusion.fitting import fit_generative
-from infodistill.diffusion.generative_fit import GenerativeFit, History, Saving
-from infodistill.diffusion.supply import Supply, rows_of_step
+from infodistill.diffusion.fitting.denoiser_training import Surroundings
+from infodistill.diffusion.fitting.generative_fit import GenerativeFit, History, Saving
+from infodistill.diffusion.fitting.loop import fit_generative
+from infodistill.diffusion.fitting.supply import Supply, rows_of_step
+from infodistill.diffusion.models.autoencoder import LatentCodec
 from infodistill.running.checkpoint import load_checkpoint
 from infodistill.seeding import stream
 

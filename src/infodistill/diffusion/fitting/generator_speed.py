@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from infodistill.diffusion.autoencoder import build_autoencoder
-from infodistill.diffusion.autoencoder_training import autoencoder_loss
-from infodistill.diffusion.denoiser_training import task
-from infodistill.diffusion.generator_plan import GeneratorPlan
-from infodistill.diffusion.networks import build, module_call
+from infodistill.diffusion.fitting.autoencoder_training import autoencoder_loss
+from infodistill.diffusion.fitting.denoiser_training import task
+from infodistill.diffusion.fitting.generator_plan import GeneratorPlan
+from infodistill.diffusion.models.autoencoder import build_autoencoder
+from infodistill.diffusion.models.networks import build, module_call
 from infodistill.real import RealData
 
 STEPS = 3

@@ -13,13 +13,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from infodistill.diffusion.adapters import adapted
-from infodistill.diffusion.architecture import class_codes
-from infodistill.diffusion.class_ids import ids_by_name
 from infodistill.diffusion.model import DiffusionModel, Pixels
-from infodistill.diffusion.pipeline_parts import codec_of, config, network_of, read_index
-from infodistill.diffusion.scheduler_config import prediction_of, table_of
-from infodistill.diffusion.store import RECORD, load_model
+from infodistill.diffusion.models.adapters import adapted
+from infodistill.diffusion.models.architecture import class_codes
+from infodistill.diffusion.models.class_ids import ids_by_name
+from infodistill.diffusion.models.pipeline_parts import codec_of, config, network_of, read_index
+from infodistill.diffusion.models.scheduler_config import prediction_of, table_of
+from infodistill.diffusion.models.store import RECORD, load_model
 
 PATTERNS = ("*.safetensors", "*.json", "README.md")
 """What is fetched of a hub model: no pickle, no code."""
