@@ -82,6 +82,7 @@ def test_missing_and_unreadable_data(tmp_path: Path, irregular: Path) -> None:
     out = tmp_path / "run"
     assert "nowhere" in refused("distill", "--data", tmp_path / "nowhere", "--out", out)
     assert "--data" in refused("distill", "--out", out)
+    assert "--data" in refused("distill", "--recipe", "quick/dm", "--out", out)
     assert "broken.png" in refused("distill", "--data", irregular, "--size", "16", "--out", out)
     (tmp_path / "junk.npz").write_bytes(b"not an archive")
     assert "junk.npz" in refused("distill", "--data", tmp_path / "junk.npz", "--out", out)

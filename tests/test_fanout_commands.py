@@ -12,8 +12,13 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from compared import made
 from infodistill.cli import app
+from infodistill.comparison.comparing import compare
+from infodistill.evaluation import assessing
+from infodistill.evaluation.evaluating import evaluate
 from infodistill.evaluation.protocols import PROTOCOLS
+from infodistill.evaluation.result import Result
 from infodistill.nets.convnet import convnet
 from infodistill.scale.fanout import one_by_one
 from infodistill.scale.ray_workers import RayWorkers
@@ -93,7 +98,23 @@ def test_infodistill_teachers_by_ray(two: RayWorkers, monkeypatch: pytest.Monkey
     assert files(tmp_path / "1") == files(tmp_path / "ray")
 
 
-@pytest.mark.parametrize("command", ["experts --data digits", "reproduce igds-digits"])
+def test_workers_train_what_a_comparison_misses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folders, used = [made(tmp_path / name, method=name, net="convnet1-w4") for name in ("dm", "idm")], list[object]()
+    monkeypatch.setattr(assessing, "data_of", lambda *_: real_data())
+
+    def counted(*arguments: Any, workers: object, **options: Any) -> Result:
+        used.append(workers)
+        return evaluate(*arguments, **options)
+
+    monkeypatch.setattr(assessing, "evaluate", counted)
+    asked = assessing.asked_for(
+        data=None, protocol=None, device="cpu", precision="float32", seeds=2, workers=one_by_one
+    )
+    found = compare(folders, seeds=2, asked=asked)
+    assert used == [one_by_one] * 2 and found.record["groups"][0]["nets"] == ["convnet1-w4"]
+
+
+@pytest.mark.parametrize("command", ["experts --data digits", "reproduce igds-digits", "compare one two"])
 def test_workers_nobody_knows_are_a_mistake(command: str) -> None:
     done = CliRunner().invoke(app, [*command.split(), "--workers", "dask"])
     assert done.exit_code == 2

@@ -10,6 +10,7 @@ from infodistill.building import jobs
 from infodistill.building.jobs import Strength
 from infodistill.distillation import Distillation
 from infodistill.real import RealData
+from infodistill.running.asking import Asked, requested
 from infodistill.types import ValueSpace
 
 SHAPES = {"mnist": (1, 28, 28, 10), "svhn": (3, 32, 32, 10), "cifar10": (3, 32, 32, 10), "cifar100": (3, 32, 32, 100)}
@@ -135,6 +136,13 @@ def test_find_prefers_the_data_sets_own_recipe_and_drops_what_belongs_to_another
     assert content["ipc"] == 20
     assert not {"expected", "terms", "outer"} & set(content)
     assert recipe.find("holiday photographs", "dm")[0] == "quick/dm"
+
+
+def test_the_data_of_a_recipe_need_not_be_named_again() -> None:
+    assert requested(Asked(recipe="cifar10/dm-ipc10")).data == "cifar10"
+    assert requested(Asked(recipe="cifar10/dm-ipc10", data="photographs")).data == "photographs"
+    with pytest.raises(ValueError, match="--data is missing"):
+        requested(Asked(recipe="quick/dm"))
 
 
 def test_settings_are_toml_values_or_text() -> None:

@@ -24,6 +24,7 @@ from infodistill.comparison.robustness import (
 from infodistill.evaluation.evaluating import evaluate, scored
 from infodistill.evaluation.protocols import PROTOCOLS
 from infodistill.report import report
+from infodistill.scale.fanout import one_by_one
 from scoring import NET, PROTOCOL
 from test_report import checked
 from toys import artefact, real_data, soft_artefact
@@ -108,6 +109,8 @@ def test_cells_are_those_of_single_evaluations(tmp_path: Path) -> None:
     assert found["hlr"] == pytest.approx(with_it["full"].mean - with_it["distilled"].mean)
     assert found["lrs"] == pytest.approx(label_robust_score(found["ior"], found["hlr"]))
     assert (found["labels"], found["augmentation"]) == ("hard", "shift1")
+    by = robustness(distilled, real, ("small", NET["small"]), protocol=PROTOCOL, seeds=(0, 1), workers=one_by_one)
+    assert by == found
 
 
 def test_soft_labels_meet_random_images_with_a_teachers_labels() -> None:

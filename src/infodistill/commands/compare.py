@@ -22,6 +22,9 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="Write an HTML page there too.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="float32 or bf16.")] = "float32",
+    workers: Annotated[
+        str | None, typer.Option(help="1, ray or ray:N: networks by so many workers of one thread each, the same bits.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the comparison as JSON.")] = False,
 ) -> None:
     """Compare distilled sets: paired differences with 95 % intervals, seconds, memory, bytes.
@@ -35,11 +38,13 @@ def compare(
     from infodistill.comparison.page import write_comparison
     from infodistill.evaluation.assessing import asked_for
     from infodistill.progress import telling
+    from infodistill.scale.asked import fan_of
 
     with telling() as tell:
         asked = asked_for(
-            data=data, protocol=protocol, device=device, precision=precision, seeds=seeds, tell=tell, say=say
-        )
+            data=data, protocol=protocol, device=device, precision=precision, seeds=seeds, tell=tell, say=say,
+            workers=fan_of(workers, device),
+        )  # fmt: skip
         found = compared(folders, nets=net or (), protocol=protocol, seeds=seeds, asked=asked)
     if out is not None:
         say(f"page: {write_comparison(found.record, out)}")

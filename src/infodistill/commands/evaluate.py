@@ -64,7 +64,7 @@ def evaluate(
             results.append(part)
         result = combined(results)
         names = list(result.nets)
-        scores = robust_scores(folder, net=names, tell=tell, **options) if robust else {}
+        scores = robust_scores(folder, net=names, tell=tell, workers=trained["workers"], **options) if robust else {}
     if robust:
         record_result(folder, {**result.record(), "robust": scores})
     refresh_report(folder)

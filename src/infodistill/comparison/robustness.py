@@ -42,6 +42,7 @@ from infodistill.evaluation.protocols import DSA_PER_IMAGE, EvaluationProtocol, 
 from infodistill.evaluation.references import random_ipc
 from infodistill.real import RealData
 from infodistill.running.runs import Run
+from infodistill.scale.fanout import Workers
 from infodistill.seeding import key, stream
 from infodistill.training import fit
 from infodistill.types import LabelKind, NetFactory
@@ -158,6 +159,7 @@ def robustness(
     policy: Policy | None = None,
     cache: Path | None = None,
     progress: Progress | None = None,
+    workers: Workers | None = None,
 ) -> dict[str, Any]:
     """The scores of one set with one network (name, factory), and every cell that was evaluated, as JSON.
 
@@ -174,7 +176,7 @@ def robustness(
     for settings, here in ((protocol, augmented), (other, not augmented)):
         found = evaluate(
             distilled, real, {name: factory}, protocol=settings, seeds=seeds, random_subsets=max(5, len(seeds)),
-            full=settings is protocol, policy=policy, cache=cache, progress=progress,
+            full=settings is protocol, policy=policy, cache=cache, progress=progress, workers=workers,
         ).nets[name]  # fmt: skip
         soft = "distilled_hard" in found
         table[("distilled", "soft" if soft else "hard", here)] = found["distilled"].values

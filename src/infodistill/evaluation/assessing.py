@@ -174,14 +174,16 @@ def evaluated_across(folder: Path, *, say: Say = quiet, **options: Any) -> Itera
             say = quiet  # what is said of the data was said
 
 
-def robust_scores(folder: Path, *, seeds: int = 5, tell: Tell | None = None, **options: Any) -> dict[str, Any]:
+def robust_scores(
+    folder: Path, *, seeds: int = 5, tell: Tell | None = None, workers: Workers | None = None, **options: Any
+) -> dict[str, Any]:
     """Label- and augmentation-robust scores by network (`comparison.robustness`); trains on the full data too."""
     it = opened(folder, **options)
     protocol = it.protocol or protocol_of(it.distilled, it.real)
     return {
         name: robustness(
             it.distilled, it.real, (name, factory), protocol=protocol, seeds=range(seeds), policy=it.policy,
-            cache=cache_dir(), progress=tell,
+            cache=cache_dir(), progress=tell, workers=workers,
         )
         for name, factory in it.factories.items()
     }  # fmt: skip

@@ -41,6 +41,7 @@ def requested(asked: Asked, resume_from: Path | None = None) -> Request:
     Raises:
         ValueError: a flag, recipe or term that cannot be understood, or no data.
     """
+    asked = replace(asked, data=asked.data or _data_of(asked.recipe))
     stored = stored_request(resume_from) if resume_from is not None else None
     if stored is not None and asked.only_steps():
         changes = {} if asked.steps is None else {"steps": asked.steps}
@@ -67,6 +68,12 @@ def requested(asked: Asked, resume_from: Path | None = None) -> Request:
         device=asked.device or "auto",
         precision=asked.precision or "float32",
     )
+
+
+def _data_of(recipe: str | None) -> str | None:
+    """The data set a recipe is for, which need not be named again; None for those that are for any."""
+    name = None if recipe is None else recipes.read(recipe).get("dataset", "any")
+    return None if name == "any" else name
 
 
 def _content(asked: Asked) -> tuple[str, dict[str, Any]]:
