@@ -18,7 +18,7 @@ from infodistill.diffusion.features import Pooled
 from infodistill.diffusion.igds import IGDS, Fixed, through_denoiser
 from infodistill.diffusion.model import DiffusionModel
 from infodistill.diffusion.rules import bayes
-from infodistill.diffusion.runs.calibration import (
+from infodistill.diffusion.running.calibration import (
     BUDGET,
     FRESH,
     Calibration,
@@ -28,8 +28,8 @@ from infodistill.diffusion.runs.calibration import (
     chosen,
     held_out_accuracy,
 )
-from infodistill.diffusion.runs.candidates import grid, igds_candidates
-from infodistill.diffusion.runs.describing import described
+from infodistill.diffusion.running.candidates import grid, igds_candidates
+from infodistill.diffusion.running.describing import described
 from infodistill.diffusion.samplers import ddim
 from infodistill.diffusion.sampling import Plan, plain
 from infodistill.distilled import Distilled

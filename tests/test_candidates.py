@@ -11,8 +11,8 @@ import torch
 from guided import ENCODED, MODEL, NONE, TEACHERS, drawn, truth
 from infodistill.diffusion.estimators import CONTEXTUALS, PROTOTYPES, Tightest
 from infodistill.diffusion.igds import IGDS, Fixed, contextual_push, igds
-from infodistill.diffusion.runs.calibration import BUDGET, Candidates
-from infodistill.diffusion.runs.candidates import (
+from infodistill.diffusion.running.calibration import BUDGET, Candidates
+from infodistill.diffusion.running.candidates import (
     COUNT,
     around,
     igds_candidates,
@@ -21,7 +21,7 @@ from infodistill.diffusion.runs.candidates import (
     pull_candidates,
     with_setting,
 )
-from infodistill.diffusion.runs.making import thinned
+from infodistill.diffusion.running.making import thinned
 from infodistill.diffusion.samplers import ddim
 from infodistill.diffusion.sampling import Plan
 
@@ -127,7 +127,7 @@ def test_plain_sampling_keeps_the_sampler_and_begins_with_the_weight_it_has() ->
 
 @pytest.mark.parametrize("until", [None, 0.75])
 def test_the_starts_of_k_means_reach_what_is_sampled(monkeypatch: pytest.MonkeyPatch, until: float | None) -> None:
-    from infodistill.diffusion.runs import candidates as module
+    from infodistill.diffusion.running import candidates as module
 
     seen: list[dict[str, object]] = []
     monkeypatch.setattr(module, "mgd3", lambda model, encoded, ipc, **how: seen.append(how))

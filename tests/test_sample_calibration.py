@@ -11,7 +11,7 @@ from torch import Tensor
 
 import infodistill
 from infodistill.diffusion import mgd3
-from infodistill.diffusion.runs import making
+from infodistill.diffusion.running import making
 from infodistill.distilled import Distilled
 from infodistill.real import RealData
 from tinymodel import STEPS, call, sampled, tiny_model

@@ -14,10 +14,10 @@ from infodistill.diffusion.fitting import generator_plan
 from infodistill.diffusion.fitting.generator_folder import cached_folder, finished, stored_plan
 from infodistill.diffusion.fitting.generators import Training
 from infodistill.diffusion.models.pretrained import open_model
-from infodistill.diffusion.runs import supplying
-from infodistill.diffusion.runs.request import SampleRequest
-from infodistill.diffusion.runs.running import planned
-from infodistill.diffusion.runs.watching import read
+from infodistill.diffusion.running import supplying
+from infodistill.diffusion.running.conduct import planned
+from infodistill.diffusion.running.request import SampleRequest
+from infodistill.diffusion.running.watching import read
 from infodistill.real import RealData
 from tinymodel import STEPS, call, sampled, tiny_model
 
@@ -113,8 +113,8 @@ def test_evaluate_and_report_need_no_flags(guided: Path, tmp_path: Path, monkeyp
 
 
 def test_larger_images_are_evaluated_as_imagenet_subsets() -> None:
-    from infodistill.diffusion.runs.making import default_net, protocol_of
-    from infodistill.diffusion.runs.request import SampleRequest
+    from infodistill.diffusion.running.making import default_net, protocol_of
+    from infodistill.diffusion.running.request import SampleRequest
     from tiny_data import tiny_real
 
     small, large = tiny_real(side=32), tiny_real(side=64)

@@ -12,10 +12,10 @@ import pytest
 
 import infodistill
 from infodistill.diffusion.models.pretrained import open_model
-from infodistill.diffusion.runs import running
-from infodistill.diffusion.runs.making import Steered
-from infodistill.diffusion.runs.request import SampleRequest
-from infodistill.diffusion.runs.running import planned, prepare, provenance, told_of
+from infodistill.diffusion.running import conduct
+from infodistill.diffusion.running.conduct import planned, prepare, provenance, told_of
+from infodistill.diffusion.running.making import Steered
+from infodistill.diffusion.running.request import SampleRequest
 from infodistill.diffusion.samplers import ddim
 from tinymodel import call, sampled, tiny_model
 
@@ -87,7 +87,7 @@ def test_after_a_mistake_the_folder_is_free_and_after_a_stop_it_is_kept(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(running, "METHODS", {"igds": stopped})
+        patched.setattr(conduct, "METHODS", {"igds": stopped})
         call(*asked, "--out", out, code=130)
     assert (out / "sample.json").exists()
     assert "already holds a run: continue it with --resume" in " ".join(call(*asked, "--out", out, code=2).split())
@@ -96,8 +96,8 @@ def test_after_a_mistake_the_folder_is_free_and_after_a_stop_it_is_kept(
 
 
 def test_the_artefact_names_the_sampler_that_was_used(model: Path, tmp_path: Path) -> None:
-    assert told_of(running.SAMPLERS["ddpm"]) == {"sampler": "ddpm", "variance": "learned"}
-    assert told_of(running.SAMPLERS["dpm-solver"]) == {"sampler": "dpm-solver"}
+    assert told_of(conduct.SAMPLERS["ddpm"]) == {"sampler": "ddpm", "variance": "learned"}
+    assert told_of(conduct.SAMPLERS["dpm-solver"]) == {"sampler": "dpm-solver"}
     prepared = prepare(SampleRequest("digits", "dit", generator=str(model)), say=lambda text: None)
     plan = replace(prepared.plan, sampler=partial(ddim, eta=0.5), weight=2.0, steps=7)
     told = provenance(prepared, Steered(prepared.model, plan), 1.0)["sampling"]

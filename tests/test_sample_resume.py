@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 import infodistill
 from infodistill.compute import Policy
-from infodistill.diffusion.runs import groups, running
+from infodistill.diffusion.running import conduct, groups
 from tinymodel import call, sampled, tiny_model
 
 HERE = Path(__file__).parent
@@ -47,7 +47,7 @@ def start(model: Path, out: Path) -> subprocess.Popen[bytes]:
     """The run in a process of its own, a second of rest after every finished group."""
     program = (
         "import sys, time; sys.path.insert(0, sys.argv[1])\n"
-        "from infodistill.diffusion import groups; from pathlib import Path\n"
+        "from infodistill.diffusion.running import groups; from pathlib import Path\n"
         "from tinymodel import sampled\n"
         "told = groups.Groups._told\n"
         "def slow(self, done):\n"
@@ -161,7 +161,7 @@ def test_a_run_stays_on_its_device(whole: Path, tmp_path: Path, monkeypatch: pyt
         return Policy("cpu", precision)
 
     with monkeypatch.context() as patched:
-        patched.setattr(running, "resolve", resolved)
+        patched.setattr(conduct, "resolve", resolved)
         call("sample", "--out", out, "--resume")
         told = json.loads((out / "sample.json").read_text())
         told["facts"]["device"] = "cuda"

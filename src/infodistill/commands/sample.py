@@ -10,7 +10,7 @@ import typer
 from infodistill.commands.speaking import one_sentence, say, show
 
 if TYPE_CHECKING:
-    from infodistill.diffusion.runs.request import SampleRequest
+    from infodistill.diffusion.running.request import SampleRequest
 
 
 @one_sentence
@@ -63,7 +63,7 @@ def sample(
     Example: infodistill sample --data digits --method igds --ipc 10 --out runs/igds
     """
     from infodistill.diffusion.models.class_ids import read_class_ids
-    from infodistill.diffusion.runs.request import stored_request
+    from infodistill.diffusion.running.request import stored_request
     from infodistill.recipe import settings
 
     asked: dict[str, Any] = {
@@ -85,7 +85,7 @@ def _requested(asked: dict[str, Any], stored: SampleRequest | None) -> SampleReq
     """What the flags mean. Resuming takes those of the run in the folder where they are not given again."""
     from dataclasses import replace
 
-    from infodistill.diffusion.runs.request import SampleRequest
+    from infodistill.diffusion.running.request import SampleRequest
 
     said = {name: value for name, value in asked.items() if value is not None}
     if stored is not None:
@@ -96,8 +96,8 @@ def _requested(asked: dict[str, Any], stored: SampleRequest | None) -> SampleReq
 
 
 def _run(request: SampleRequest, out: Path, *, resume: bool, as_json: bool) -> None:
-    from infodistill.diffusion.runs.request import check_folder, stored_facts
-    from infodistill.diffusion.runs.running import conduct, prepare
+    from infodistill.diffusion.running.conduct import conduct, prepare
+    from infodistill.diffusion.running.request import check_folder, stored_facts
     from infodistill.evaluation.assessing import refresh_report
     from infodistill.progress import telling
 
@@ -113,7 +113,7 @@ def _run(request: SampleRequest, out: Path, *, resume: bool, as_json: bool) -> N
 
 
 def _dry_run(request: SampleRequest, as_json: bool) -> None:
-    from infodistill.diffusion.runs.rehearsal import rehearsed
+    from infodistill.diffusion.running.rehearsal import rehearsed
     from infodistill.progress import duration
 
     facts = rehearsed(request, say=say)

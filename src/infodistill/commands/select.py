@@ -40,7 +40,7 @@ def select(
 
     from infodistill import nets
     from infodistill.data import load_data
-    from infodistill.diffusion.runs.making import default_net, default_protocol
+    from infodistill.diffusion.running.making import default_net, default_protocol
     from infodistill.evaluation.assessing import refresh_report
     from infodistill.evaluation.protocols import protocol_for
 

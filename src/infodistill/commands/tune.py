@@ -48,7 +48,7 @@ def tune(
 
     Example: infodistill tune --data digits --method dm --ipc 10 --try cmi=0,ratio:0.01,ratio:0.1 --out runs/tuned
     """
-    from infodistill.diffusion.runs.request import OPTIONS
+    from infodistill.diffusion.running.request import OPTIONS
     from infodistill.progress import telling
     from infodistill.tuning.tuned import Held
 
@@ -76,7 +76,7 @@ def _distilling(shared: dict[str, Any], held: Held, tell: Tell) -> Distilling:
 
 
 def _sampling(shared: dict[str, Any], generator: str | None, set_: list[str], held: Held, tell: Tell) -> Sampling:
-    from infodistill.diffusion.runs.request import SampleRequest
+    from infodistill.diffusion.running.request import SampleRequest
     from infodistill.recipe import settings
     from infodistill.tuning.tuned import Sampling
 

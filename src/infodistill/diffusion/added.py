@@ -9,7 +9,7 @@ from infodistill.compute import View
 from infodistill.diffusion.guidance import Force
 from infodistill.diffusion.in_pixels import InPixels
 from infodistill.diffusion.model import DiffusionModel
-from infodistill.diffusion.runs.request import SampleRequest
+from infodistill.diffusion.running.request import SampleRequest
 from infodistill.information import CMI, MIM
 from infodistill.looks import Looks
 from infodistill.types import Source, Term, ValueSpace

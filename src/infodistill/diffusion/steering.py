@@ -23,9 +23,9 @@ from infodistill.diffusion.igds import IGDS, ROUTES, RULES, Fixed, igds
 from infodistill.diffusion.influence import SURROGATE, influence_of, surrogate_store
 from infodistill.diffusion.mgd3 import mgd3
 from infodistill.diffusion.minimax import Minimax, minimax
-from infodistill.diffusion.runs.candidates import igds_candidates, mgd3_candidates, plain_candidates, with_setting
-from infodistill.diffusion.runs.making import Making, Steered, default_net
-from infodistill.diffusion.runs.plain_values import check_values, whole
+from infodistill.diffusion.running.candidates import igds_candidates, mgd3_candidates, plain_candidates, with_setting
+from infodistill.diffusion.running.making import Making, Steered, default_net
+from infodistill.diffusion.running.plain_values import check_values, whole
 from infodistill.diffusion.sampling import plain
 
 SETTINGS: Mapping[str, tuple[str, ...]] = {

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from infodistill.diffusion.runs.calibration import BUDGET, FRESH, Setting
+from infodistill.diffusion.running.calibration import BUDGET, FRESH, Setting
 from infodistill.distilled import Distilled
 from infodistill.serialise import canonical_json
 

@@ -25,7 +25,7 @@ from infodistill.running.runfolder import follow
 from infodistill.tuning.settings import Setting
 
 if TYPE_CHECKING:
-    from infodistill.diffusion.runs.request import SampleRequest
+    from infodistill.diffusion.running.request import SampleRequest
 
 
 OPTIONS = ("ipc", "steps", "sampler", "cfg", "scale", "beta", "prototype", "contextual", "add", "together")
@@ -150,7 +150,7 @@ class Sampling:
 
     @cached_property
     def base(self) -> Any:
-        from infodistill.diffusion.runs.running import prepare as opened
+        from infodistill.diffusion.running.conduct import prepare as opened
 
         return opened(self.request, tell=self.tell, say=self.say)
 
@@ -159,7 +159,7 @@ class Sampling:
         return self.held.rest(self.base.real)
 
     def prepared(self, change: Setting) -> Any:
-        from infodistill.diffusion.runs.running import planned
+        from infodistill.diffusion.running.conduct import planned
         from infodistill.diffusion.steering import SETTINGS
 
         options = {key: change[key] for key in change if key in OPTIONS}
@@ -181,7 +181,7 @@ class Sampling:
 
     def make(self, change: Setting, folder: Path) -> Distilled:
         """The set of a setting, guided by the rest of the images."""
-        from infodistill.diffusion.runs.running import conduct as sampled
+        from infodistill.diffusion.running.conduct import conduct as sampled
 
         return sampled(replace(self.prepared(change), real=self.rest), folder, resume=True)
 
@@ -194,12 +194,12 @@ class Sampling:
 
     def final(self, change: Setting, folder: Path, choice: Mapping[str, Any]) -> None:
         """The artefact of the chosen setting, guided by all training images."""
-        from infodistill.diffusion.runs.running import conduct as sampled
+        from infodistill.diffusion.running.conduct import conduct as sampled
 
         sampled(replace(self.prepared(change), say=self.say), folder, resume=True, choice=choice)
 
     def circumstances(self) -> dict[str, Any]:
-        from infodistill.diffusion.runs.supplying import digest_of
+        from infodistill.diffusion.running.supplying import digest_of
 
         told = {**self.request.as_dict(), "generator": digest_of(self.base.model)}
         seen = {"generator_note": "the generator may have seen the held-out images, for all settings alike"}

@@ -12,7 +12,7 @@ from infodistill.diffusion.fitting.denoiser_training import DenoiserFit
 from infodistill.diffusion.fitting.generative_fit import GenerativeFit
 from infodistill.diffusion.models.autoencoder import autoencoder_config, latent_shape
 from infodistill.diffusion.models.networks import KINDS, default_config
-from infodistill.diffusion.runs.plain_values import check_values, whole
+from infodistill.diffusion.running.plain_values import check_values, whole
 from infodistill.real import RealData
 
 PIXEL_SIDE = 32

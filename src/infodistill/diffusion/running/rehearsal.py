@@ -9,14 +9,14 @@ from typing import Any
 
 from infodistill.data import load_data
 from infodistill.data.cache import cache_dir
-from infodistill.diffusion.runs.candidates import COUNT
 from infodistill.diffusion.fitting.generator_folder import find_generator
-from infodistill.diffusion.runs.making import NETS, protocol_of
 from infodistill.diffusion.precision import lowered
-from infodistill.diffusion.runs.request import SampleRequest
-from infodistill.diffusion.runs.running import TOGETHER, Prepared, prepare
+from infodistill.diffusion.running.candidates import COUNT
+from infodistill.diffusion.running.conduct import TOGETHER, Prepared, prepare
+from infodistill.diffusion.running.making import NETS, protocol_of
+from infodistill.diffusion.running.request import SampleRequest
+from infodistill.diffusion.running.supplying import to_train
 from infodistill.diffusion.sampling import plain, sample
-from infodistill.diffusion.runs.supplying import to_train
 from infodistill.real import RealData
 
 STEPS = 3

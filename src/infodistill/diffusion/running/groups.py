@@ -13,9 +13,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from infodistill.diffusion.model import DiffusionModel
+from infodistill.diffusion.running.watching import Filming, Recorder
 from infodistill.diffusion.samplers import Frame
 from infodistill.diffusion.sampling import Plan, Sampled, Steer, sample
-from infodistill.diffusion.runs.watching import Filming, Recorder
 from infodistill.files import write_atomically
 from infodistill.progress import Tell
 

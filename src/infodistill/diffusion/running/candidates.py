@@ -13,16 +13,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from infodistill.diffusion.runs.calibration import Candidates, Make
-from infodistill.diffusion.runs.describing import described
 from infodistill.diffusion.encoded import Encoded
 from infodistill.diffusion.given import Tightest
 from infodistill.diffusion.igds import IGDS, Fixed, contextual_push, igds
 from infodistill.diffusion.mgd3 import centre_pull, mgd3
 from infodistill.diffusion.model import DiffusionModel
+from infodistill.diffusion.running.calibration import Candidates, Make
+from infodistill.diffusion.running.describing import described
+from infodistill.diffusion.running.trials import Setting
 from infodistill.diffusion.samplers import Variance, learned
 from infodistill.diffusion.sampling import Plan, Steer, plain
-from infodistill.diffusion.runs.trials import Setting
 
 COUNT = 19
 """Settings of a method at most: one that pushes nothing and eighteen more."""

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from infodistill.compute import Policy
-from infodistill.diffusion.runs.describing import described
 from infodistill.diffusion.encoded import Encoded, encode
 from infodistill.diffusion.model import DiffusionModel
+from infodistill.diffusion.running.describing import described
+from infodistill.diffusion.running.trials import Cell, Setting, Trials
 from infodistill.diffusion.sampling import Plan, Steer, distilled, sample
-from infodistill.diffusion.runs.trials import Cell, Setting, Trials
 from infodistill.distilled import Distilled
 from infodistill.evaluation.evaluating import evaluate
 from infodistill.evaluation.protocols import EvaluationProtocol

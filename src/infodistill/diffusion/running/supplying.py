@@ -9,14 +9,14 @@ import torch
 from torch import nn
 
 from infodistill.compute import Policy
-from infodistill.diffusion.models.architecture import weights_digest
-from infodistill.diffusion.models.autoencoder import LatentCodec
 from infodistill.diffusion.fitting.generator_folder import cached_folder, find_generator, stored_plan
 from infodistill.diffusion.fitting.generator_plan import GeneratorPlan, planned
 from infodistill.diffusion.fitting.generators import train_generator
 from infodistill.diffusion.model import DiffusionModel
+from infodistill.diffusion.models.architecture import weights_digest
+from infodistill.diffusion.models.autoencoder import LatentCodec
 from infodistill.diffusion.models.pretrained import open_model
-from infodistill.diffusion.runs.request import SampleRequest
+from infodistill.diffusion.running.request import SampleRequest
 from infodistill.progress import Tell
 from infodistill.real import RealData
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, cast
 
-from infodistill.diffusion.runs.plain_values import check_values
+from infodistill.diffusion.running.plain_values import check_values
 from infodistill.files import write_atomically
 from infodistill.running.runfolder import SAMPLE_REQUEST as REQUEST
 from infodistill.serialise import read_object

@@ -12,16 +12,16 @@ from typing import Any
 from infodistill import nets, recipe
 from infodistill.building import supplies
 from infodistill.compute import Policy
-from infodistill.diffusion.runs.calibration import Calibration, Candidates, calibrate, held_out_accuracy, parted
 from infodistill.diffusion.encoded import Encoded, encode
-from infodistill.diffusion.guidance import Watched
-from infodistill.diffusion.model import DiffusionModel
 from infodistill.diffusion.fitting.noisy_classifier import noise_aware_classifier
 from infodistill.diffusion.fitting.noisy_network import NoiseAwareClassifier
+from infodistill.diffusion.guidance import Watched
+from infodistill.diffusion.model import DiffusionModel
 from infodistill.diffusion.precision import lowered
-from infodistill.diffusion.runs.request import SampleRequest
+from infodistill.diffusion.running.calibration import Calibration, Candidates, calibrate, held_out_accuracy, parted
+from infodistill.diffusion.running.request import SampleRequest
+from infodistill.diffusion.running.trials import Cell
 from infodistill.diffusion.sampling import Plan, Steer, plain
-from infodistill.diffusion.runs.trials import Cell
 from infodistill.evaluation.protocols import EvaluationProtocol, protocol_for
 from infodistill.progress import Tell
 from infodistill.real import RealData

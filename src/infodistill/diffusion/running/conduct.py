@@ -24,15 +24,15 @@ from infodistill.data import load_data
 from infodistill.data.cache import cache_dir
 from infodistill.diffusion import samplers
 from infodistill.diffusion.dit import published_plan
-from infodistill.diffusion.runs.groups import Finished, Groups
-from infodistill.diffusion.runs.making import Making, Steered, default_net, protocol_of
 from infodistill.diffusion.model import DiffusionModel
 from infodistill.diffusion.precision import lowered
-from infodistill.diffusion.runs.request import SampleRequest, check_folder, record, stored_facts, withdraw
+from infodistill.diffusion.running.groups import Finished, Groups
+from infodistill.diffusion.running.making import Making, Steered, default_net, protocol_of
+from infodistill.diffusion.running.request import SampleRequest, check_folder, record, stored_facts, withdraw
+from infodistill.diffusion.running.supplying import digest_of, model_for
+from infodistill.diffusion.running.watching import Recorder, joined, stored
 from infodistill.diffusion.sampling import Plan, distilled
 from infodistill.diffusion.steering import METHODS
-from infodistill.diffusion.runs.supplying import digest_of, model_for
-from infodistill.diffusion.runs.watching import Recorder, joined, stored
 from infodistill.distilled import Distilled
 from infodistill.manifest import GUIDANCE, TRAJECTORY
 from infodistill.progress import Tell
