@@ -7,13 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from infodistill.card import label_words
 from infodistill.comparison.crossing import crossings
 from infodistill.comparison.robustness import robust_sections
+from infodistill.reporting.charts import PAGE, curves
+from infodistill.reporting.colours import CONTROL, MUTED, Look, looks
+from infodistill.reporting.drawing import svg
 from infodistill.reporting.pages import number, page
-from infodistill.reporting.pictures import Bar, bars_png, curves_png, grid_caption, grid_png
+from infodistill.reporting.pictures import grid_caption, grid_png, source_of
 from infodistill.reporting.profile import other_facts, profile_sections
-from infodistill.reporting.sampling import sampled_sections, source_of
+from infodistill.reporting.rows import Bar, bars
+from infodistill.reporting.sampling import sampled_sections
 from infodistill.running.runs import QUANTITIES, Difference, Run, paired_difference, read_runs
 from infodistill.serialise import canonical_json, sha256, write_bytes
 from infodistill.types import LabelKind
@@ -23,6 +29,10 @@ SETTINGS = (
     *("data", "source", "data_notes", "method", "terms", "net", "ipc", "steps", "seed", "policy"),
     *("seconds", "peak_memory", "generator", "sampling", "guidance", "validation", "protocol", "recipe", "notes"),
 )
+REFERENCES = {"random": CONTROL, "random_same_bytes": CONTROL, "full": MUTED}
+HOLLOW = ("random_same_bytes", "distilled_hard")
+"""Colours of what a run's bar is seen beside, and which bars are outlines."""
+
 Row = dict[str, Any]
 
 
@@ -32,7 +42,7 @@ class Comparison:
 
     title: str
     rows: list[Row]
-    bars: str
+    bars: Markup
 
 
 def report(folders: Sequence[str | Path], out: str | Path) -> Path:
@@ -53,24 +63,25 @@ def report(folders: Sequence[str | Path], out: str | Path) -> Path:
 
 def render(runs: Sequence[Run]) -> str:
     """The HTML text."""
+    drawn_as = looks(run.label for run in runs)
     return page(
         "report.html.j2",
         title=_title(runs),
-        comparisons=list(_comparisons(runs)),
+        comparisons=list(_comparisons(runs, drawn_as)),
         crossings=list(crossings(runs)),
         robust=list(robust_sections(runs)),
         unevaluated=[run.label for run in runs if not run.results],
         grids=[{"label": run.label, "src": source_of(grid_png(run.distilled)), "caption": _what(run)} for run in runs],
-        terms=list(_terms(runs)),
-        sampled=list(sampled_sections(runs)),
-        profiles=list(profile_sections(runs)),
+        terms=list(_terms(runs, drawn_as)),
+        sampled=list(sampled_sections(runs, drawn_as)),
+        profiles=list(profile_sections(runs, drawn_as)),
         measures=[(run.label, _flat(other_facts(run.measure))) for run in runs if run.measure],
         settings=[(run.label, _settings(run)) for run in runs],
         ratio=any("ratio" in str(run.distilled.meta.get("terms", "")) for run in runs),
     )
 
 
-def _comparisons(runs: Sequence[Run]) -> Iterator[Comparison]:
+def _comparisons(runs: Sequence[Run], drawn_as: Mapping[str, Look]) -> Iterator[Comparison]:
     groups: dict[tuple[str, str], list[tuple[Run, Mapping[str, Any], str]]] = {}
     for run in runs:
         for protocol, result in (run.results or {}).items():
@@ -81,7 +92,8 @@ def _comparisons(runs: Sequence[Run]) -> Iterator[Comparison]:
     for (title, conditions), members in groups.items():
         shown = title if titles.count(title) == 1 else f"{title} ({conditions})"
         rows = [_row(*member, None if number == 0 else members[0][1]) for number, member in enumerate(members)]
-        yield Comparison(shown, rows, source_of(bars_png(_bars(members))))
+        words = f"Bar chart of test accuracy: {shown}"
+        yield Comparison(shown, rows, svg(bars(_bars(members, drawn_as)), words))
 
 
 def _heading(run: Run, result: Mapping[str, Any], net: str, protocol: str) -> str:
@@ -117,16 +129,17 @@ def _row(run: Run, result: Mapping[str, Any], net: str, first: Mapping[str, Any]
     }
 
 
-def _bars(members: Sequence[tuple[Run, Mapping[str, Any], str]]) -> list[Bar]:
+def _bars(members: Sequence[tuple[Run, Mapping[str, Any], str]], drawn_as: Mapping[str, Look]) -> list[Bar]:
     """Random subsets first, then every run, then the full data; references that agree are drawn once."""
-    bars: list[Bar] = []
+    found: list[Bar] = []
     order = (("random",), ("random_same_bytes",), ("distilled", "distilled_hard"), ("full",))
     for columns in order:
         for run, result, net in members:
             for column in (name for name in columns if result["nets"][net].get(name)):
                 score = result["nets"][net][column]
-                bars.append(Bar(_bar_label(run, column), column, score["mean"], score["std"]))
-    return list(dict.fromkeys(bars))
+                colour, hollow = REFERENCES.get(column, drawn_as[run.label].colour), column in HOLLOW
+                found.append(Bar(_bar_label(run, column), score["mean"], score["std"], colour, hollow))
+    return list(dict.fromkeys(found))
 
 
 def _bar_label(run: Run, column: str) -> str:
@@ -134,17 +147,18 @@ def _bar_label(run: Run, column: str) -> str:
     return names.get(column, run.label + (", hard labels" if column == "distilled_hard" else ""))
 
 
-def _terms(runs: Sequence[Run]) -> Iterator[Row]:
+def _terms(runs: Sequence[Run], drawn_as: Mapping[str, Look]) -> Iterator[Row]:
     """For every term, a figure of each quantity that moved, and the constants as words."""
     for term in dict.fromkeys(name for run in runs for name in run.terms()):
         figures, words = [], []
         for quantity in QUANTITIES:
-            curves = {run.label: run.curve(quantity, term) for run in runs}
-            curves = {label: curve for label, curve in curves.items() if curve[0]}
-            held = {label: values[0] for label, (_, values) in curves.items() if len(set(values)) == 1}
+            told = {run.label: run.curve(quantity, term) for run in runs}
+            told = {label: curve for label, curve in told.items() if curve[0]}
+            held = {label: values[0] for label, (_, values) in told.items() if len(set(values)) == 1}
             words += [f"{label}: {LABELS[quantity]} {number(value)} throughout" for label, value in held.items()]
-            if moving := {label: curve for label, curve in curves.items() if label not in held}:
-                figures.append({"label": LABELS[quantity], "src": source_of(curves_png(moving, LABELS[quantity]))})
+            if moving := {label: curve for label, curve in told.items() if label not in held}:
+                figure = curves(moving, LABELS[quantity], drawn_as, PAGE)
+                figures.append(svg(figure, f"{term}, {LABELS[quantity]} over steps"))
         yield {"name": term, "figures": figures, "words": words}
 
 

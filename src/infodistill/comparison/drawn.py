@@ -1,14 +1,20 @@
-"""Pictures of comparisons: differences with their intervals, and accuracy against what it costs."""
+"""Charts of comparisons: differences with their intervals, and accuracy against what it costs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator, NullLocator
 
-from infodistill.reporting.pictures import COLOURS, INK, MUTED, plain_text, png, style
+from infodistill.reporting.charts import PAGE, style
+from infodistill.reporting.colours import COLOURS, MUTED, Look
+from infodistill.reporting.drawing import own_settings
+from infodistill.reporting.pages import points
+from infodistill.reporting.rows import BAR, rows
 
 
 @dataclass(frozen=True)
@@ -30,44 +36,65 @@ class Point:
     error: float
 
 
-def differences_png(rows: Sequence[Whisker], reference: str) -> bytes:
+@own_settings()
+def differences(shown: Sequence[Whisker], reference: str, colour: str = COLOURS[0]) -> Figure:
     """A dot and an interval a row, in points, around 0."""
-    figure = Figure(figsize=(7.0, 0.9 + 0.36 * len(rows)), dpi=130, layout="constrained")
-    axes = figure.add_subplot()
-    for place, row in enumerate(rows):
+    known = [0.0, *(end for row in shown for end in (row.mean, row.low, row.high) if end is not None)]
+    low, high = 100 * min(known), 100 * max(known)
+    room = 0.06 * (high - low) or 1.0
+    limits = (low - room, high + room)
+    names, told = [row.label for row in shown], [points(row.mean) for row in shown]
+    figure, axes, places = rows(names, told, f"points above {reference}", limits)
+    for place, row in zip(places, shown, strict=True):
+        axes.plot([0, 0], [place - BAR / 2 - 2, place + BAR / 2 + 2], color=MUTED, linewidth=1)
         if row.low is not None and row.high is not None:
-            axes.plot([100 * row.low, 100 * row.high], [place, place], color=COLOURS[0], linewidth=2)
-        axes.plot([100 * row.mean], [place], "o", color=COLOURS[0], markersize=6)
-    axes.axvline(0, color=MUTED, linewidth=1)
-    axes.set_yticks(range(len(rows)), [plain_text(row.label) for row in rows], fontsize=9)
-    axes.set_ylim(-0.6, len(rows) - 0.4)
-    axes.invert_yaxis()
-    style(axes, f"points above {plain_text(reference)}", "")
-    axes.tick_params(axis="y", colors=INK, length=0)
-    axes.grid(False, axis="y")
-    return png(figure)
+            axes.plot([100 * row.low, 100 * row.high], [place, place], color=colour, linewidth=2)
+        axes.plot([100 * row.mean], [place], "o", color=colour, markersize=6)
+    return figure
 
 
-def costs_png(lines: Mapping[str, Sequence[Point]], cost: str) -> bytes:
-    """A line a method through its sizes, accuracy against a cost on a logarithmic axis, bars of one standard error."""
-    figure = Figure(figsize=(6.4, 3.8), dpi=130, layout="constrained")
-    axes = figure.add_subplot()
-    for number, (name, points) in enumerate(lines.items()):
-        ordered = sorted(points, key=lambda point: point.cost)
+@own_settings()
+def costs(
+    lines: Mapping[str, Sequence[Point]], cost: str, shown: Callable[[float], str], drawn_as: Mapping[str, Look]
+) -> Figure:
+    """A line a method through its sizes, accuracy against a cost on a logarithmic axis, bars of one standard error.
+
+    `shown` says a cost in words, for the axis.
+    """
+    figure, axes = PAGE.figure()
+    handles = []
+    for name, points_of in lines.items():
+        ordered, look = sorted(points_of, key=lambda point: point.cost), drawn_as[name]
         x, y = [point.cost for point in ordered], [100 * point.mean for point in ordered]
-        colour = MUTED if name == RANDOM else COLOURS[number % len(COLOURS)]
-        dashes = "--" if name == RANDOM else "-"
-        errors = [100 * point.error for point in ordered]
-        axes.errorbar(
-            x, y, errors, color=colour, linestyle=dashes, marker="o", markersize=5, capsize=3, label=plain_text(name)
+        handles.append(
+            axes.errorbar(
+                *(x, y, [100 * point.error for point in ordered]),
+                color=look.colour,
+                linestyle=look.dashes,
+                marker=look.marker,
+                markersize=5,
+                capsize=3,
+            )
         )
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.legend(frameon=False, fontsize=8, labelcolor=INK)
+    _logarithmic(axes, [point.cost for points_of in lines.values() for point in points_of], shown)
+    PAGE.key(axes, handles, list(lines))
     style(axes, f"{cost} (logarithmic)", "test accuracy, %")
-    return png(figure)
+    return figure
+
+
+def _logarithmic(axes: Axes, values: Sequence[float], shown: Callable[[float], str]) -> None:
+    """A logarithmic axis with two to five numbers on it, whether the values span a tenth of a decade or ten."""
+    axes.set_xscale("log")
+    low, high = min(values) / 1.06, max(values) * 1.06
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)))
+    tried = [
+        [found for decade in decades for part in parts if low <= (found := part * 10.0**decade) <= high]
+        for parts in ((1, 2, 5), (1, 3), (1,))
+    ]
+    tried.append([tick for tick in MaxNLocator(3).tick_values(low, high) if low <= tick <= high])
+    ticks = next((ticks for ticks in tried if 2 <= len(ticks) <= 5), tried[2][:: 1 + len(tried[2]) // 5])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticks(ticks, [shown(tick) for tick in ticks])
 
 
 RANDOM = "random real images"

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from infodistill.comparison.drawn import Point, costs_png
+from markupsafe import Markup
+
+from infodistill.comparison.drawn import RANDOM, Point, costs
 from infodistill.comparison.leaderboard import markdown
-from infodistill.reporting.pages import page
-from infodistill.reporting.sampling import source_of
+from infodistill.reporting.colours import MUTED, Look, looks
+from infodistill.reporting.drawing import svg
+from infodistill.reporting.pages import number, page, size
 from infodistill.serialise import pretty_json, write_bytes
 
-COSTS = {"bytes": "bytes of images and labels", "seconds": "seconds of distilling"}
+COSTS: dict[str, tuple[str, Callable[[float], str]]] = {
+    "bytes": ("size of images and labels", size),
+    "seconds": ("seconds of distilling", number),
+}
+"""What is paid, in words, and how an amount is said."""
 
 
 def write_leaderboard(record: Mapping[str, Any], out: Path) -> list[Path]:
     """leaderboard.json, .md and .html in the folder `out`."""
-    curves = [{"title": one["title"], "pictures": list(_pictures(one["lines"]))} for one in record["curves"]]
+    names = [name for one in record["curves"] for name in one["lines"] if name != RANDOM]
+    drawn_as = {RANDOM: Look(MUTED, "--"), **looks(names)}
+    curves = [{"title": one["title"], "pictures": list(_pictures(one, drawn_as))} for one in record["curves"]]
     content = {
         "leaderboard.json": pretty_json(dict(record)),
         "leaderboard.md": markdown(record).encode(),
@@ -28,12 +37,12 @@ def write_leaderboard(record: Mapping[str, Any], out: Path) -> list[Path]:
     return [out / name for name in content]
 
 
-def _pictures(lines: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, str]]:
-    for cost, words in COSTS.items():
+def _pictures(curve: Mapping[str, Any], drawn_as: Mapping[str, Look]) -> Iterator[Markup]:
+    for cost, (words, shown) in COSTS.items():
         told = {
             name: [Point(point["cost"], point["mean"], point["error"]) for point in line[cost]]
-            for name, line in lines.items()
+            for name, line in curve["lines"].items()
             if line[cost]
         }
         if told:
-            yield {"cost": words, "src": source_of(costs_png(told, words))}
+            yield svg(costs(told, words, shown, drawn_as), f"{curve['title']}: accuracy against {words}")

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from infodistill.comparison.drawn import Whisker, differences_png
+from markupsafe import Markup
+
+from infodistill.comparison.drawn import Whisker, differences
+from infodistill.reporting.drawing import svg
 from infodistill.reporting.pages import page
-from infodistill.reporting.sampling import source_of
 from infodistill.serialise import write_bytes
 
 
@@ -20,11 +22,12 @@ def write_comparison(record: Mapping[str, Any], out: Path) -> Path:
     return target
 
 
-def _picture(group: Mapping[str, Any]) -> str | None:
+def _picture(group: Mapping[str, Any]) -> Markup | None:
     rows = [
         Whisker(f"{row['label']}, {net}", found["mean"], found["low"], found["high"])
         for row in group["contenders"]
         for net, cell in row["nets"].items()
         if (found := cell["difference"]) is not None
     ]
-    return source_of(differences_png(rows, group["reference"])) if rows else None
+    words = f"Differences to {group['reference']} with 95 % intervals: {group['task']}"
+    return svg(differences(rows, group["reference"]), words) if rows else None

@@ -1,34 +1,18 @@
-"""Pictures: the image grid of a set and the curves and bars of a report. Display only: files hold the exact values."""
+"""Pictures made of images: the grid of a set, a film of a sampling. Display only: files hold the exact values."""
 
 from __future__ import annotations
 
+import base64
 import io
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, StrMethodFormatter
 from PIL import Image
 from torch import Tensor
 
 from infodistill.distilled import Distilled
 
-MOST_COLUMNS, MOST_ROWS, GAP, SIDE = 10, 20, 2, 56
-INK, MUTED, PAPER = "#1d2530", "#667085", "#ffffff"
-COLOURS = ("#2f5d9e", "#c2571a", "#3c7f4f", "#8a4f9e", "#a08412", "#4a9aa8", "#b0413e", "#5b6573")
-COLUMN_COLOURS = {
-    "random": "#b4bcc8",
-    "random_same_bytes": "#8f99a8",
-    "distilled": "#2f5d9e",
-    "distilled_hard": "#7ea2cf",
-    "full": "#3c7f4f",
-}
-Curve = tuple[Sequence[float], Sequence[float]]
+MOST_COLUMNS, MOST_ROWS, GAP, SIDE, PAPER = 10, 20, 2, 56, "#ffffff"
 
 
 def clipped_share(distilled: Distilled) -> tuple[float, float]:
@@ -71,20 +55,9 @@ def grid_png(distilled: Distilled) -> bytes:
     return file.getvalue()
 
 
-def curves_png(curves: Mapping[str, Curve], label: str) -> bytes:
-    """Named lines over steps; the vertical axis is logarithmic when all values are positive and span a factor of 20."""
-    figure = Figure(figsize=(5.6, 3.1), dpi=130, layout="constrained")
-    axes = figure.add_subplot()
-    positive = [v for _, values in curves.values() for v in values if math.isfinite(v)]
-    for number, (name, (steps, values)) in enumerate(curves.items()):
-        axes.plot(steps, values, color=COLOURS[number % len(COLOURS)], linewidth=1.5, label=plain_text(name))
-    if positive and min(positive) > 0 and max(positive) > 20 * min(positive):
-        axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.legend(frameon=False, fontsize=8, labelcolor=INK)
-    style(axes, "step", label)
-    return png(figure)
+def source_of(png: bytes) -> str:
+    """A picture inside a page."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 def film_png(frames: Tensor) -> bytes:
@@ -102,87 +75,8 @@ def film_png(frames: Tensor) -> bytes:
     return file.getvalue()
 
 
-def images_over_levels_png(sigmas: Tensor, values: Tensor, y: Tensor, label: str) -> bytes:
-    """A thin line for every image, values (s, n) at noise levels (s,), coloured by class y (n,), and their mean.
-
-    Noise falls from left to right, as in sampling; of more than 80 images, 80 evenly spread ones are drawn.
-    """
-    figure = Figure(figsize=(5.6, 3.1), dpi=130, layout="constrained")
-    axes = figure.add_subplot()
-    rows = torch.linspace(0, len(y) - 1, min(80, len(y))).round().long()
-    for row, kind in zip(rows.tolist(), y[rows].tolist(), strict=True):
-        colour = COLOURS[kind % len(COLOURS)]
-        axes.plot(sigmas.tolist(), values[:, row].tolist(), color=colour, linewidth=0.6, alpha=0.5)
-    axes.plot(sigmas.tolist(), values.nanmean(1).tolist(), color=INK, linewidth=1.8, label="mean over images")
-    axes.set_xscale("log")
-    axes.invert_xaxis()
-    axes.legend(frameon=False, fontsize=8, labelcolor=INK)
-    style(axes, "noise level σ (sampling runs to the right)", label)
-    return png(figure)
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One bar: what was trained on, the column it is, accuracy in [0, 1]."""
-
-    label: str
-    column: str
-    mean: float
-    std: float
-
-
-def bars_png(bars: Sequence[Bar]) -> bytes:
-    """Horizontal bars with standard deviations; the axis starts at 0 unless every accuracy exceeds 0.5."""
-    figure = Figure(figsize=(7.0, 0.75 + 0.36 * len(bars)), dpi=130, layout="constrained")
-    axes = figure.add_subplot()
-    means, stds = [100 * bar.mean for bar in bars], [100 * bar.std for bar in bars]
-    colours = [COLUMN_COLOURS[bar.column] for bar in bars]
-    axes.barh(range(len(bars)), means, 0.66, xerr=stds, color=colours, ecolor=INK, capsize=3)
-    lowest = min(mean - std for mean, std in zip(means, stds, strict=True))
-    start = max(0.0, 10 * math.floor((lowest - 10) / 10)) if lowest > 50 else 0.0
-    end = max(mean + std for mean, std in zip(means, stds, strict=True))
-    axes.set_xlim(start, end + 0.14 * (end - start))
-    axes.set_xticks([tick for tick in axes.get_xticks() if start <= tick <= 100])
-    axes.set_xlim(start, end + 0.14 * (end - start))
-    for place, (mean, std) in enumerate(zip(means, stds, strict=True)):
-        text = f"{mean:.1f} ± {std:.1f}"
-        where = (mean + std, place)
-        axes.annotate(text, where, (5, 0), textcoords="offset points", va="center", fontsize=8, color=INK)
-    axes.set_yticks(range(len(bars)), [plain_text(bar.label) for bar in bars], fontsize=9)
-    axes.invert_yaxis()
-    style(axes, "test accuracy, %" + (f" (the axis starts at {start:.0f})" if start else ""), "")
-    axes.tick_params(axis="y", colors=INK, length=0)
-    axes.grid(False, axis="y")
-    return png(figure)
-
-
-def plain_text(label: str) -> str:
-    """A label drawn as it is: no formulas between dollar signs, no underscore in front that hides it from a legend."""
-    return " " * label.startswith("_") + label.replace("$", r"\$")
-
-
 def _image(pixels: Tensor) -> Image.Image:
     values = (pixels.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
     if len(values) == 1:
         return Image.fromarray(np.ascontiguousarray(values[0])).convert("RGB")
     return Image.fromarray(np.ascontiguousarray(values[:3].transpose(1, 2, 0)))
-
-
-def style(axes: Axes, x: str, y: str) -> None:
-    """Labels, a quiet grid and no box: how every plot here looks."""
-    axes.set_xlabel(x, fontsize=9, color=MUTED)
-    axes.set_ylabel(y, fontsize=9, color=MUTED)
-    axes.tick_params(labelsize=8, colors=MUTED, length=3)
-    axes.grid(True, color="#e6e9ee", linewidth=0.8)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        axes.spines[side].set_color("#c5ccd6")
-
-
-def png(figure: Figure) -> bytes:
-    """The figure as the content of a PNG file."""
-    file = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(file)
-    return file.getvalue()

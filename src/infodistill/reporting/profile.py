@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from infodistill.reporting.colours import VARIABLES, Look
 from infodistill.running.runs import Run
 
 DIRECTIONS = {"lower": "at least", "upper": "at most", "none": "estimate"}
@@ -19,11 +20,16 @@ ROWS = (("mean", "this set"), ("random", "random real images"), ("shuffled", "wr
 Row = dict[str, Any]
 
 
-def profile_sections(runs: Sequence[Run]) -> Iterator[Row]:
+def profile_sections(runs: Sequence[Run], drawn_as: Mapping[str, Look]) -> Iterator[Row]:
     """For every run that was measured: what it was read on, and a row a number."""
     for run in runs:
         if run.measure and run.measure.get("profile"):
-            yield {"label": run.label, "about": about(run.measure), "rows": list(rows_of(run.measure["profile"]))}
+            yield {
+                "label": run.label,
+                "colour": VARIABLES[drawn_as[run.label].colour],
+                "about": about(run.measure),
+                "rows": list(rows_of(run.measure["profile"])),
+            }
 
 
 def other_facts(facts: Mapping[str, Any] | None) -> dict[str, Any]:

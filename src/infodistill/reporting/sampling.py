@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from infodistill.reporting.pictures import images_over_levels_png
+from infodistill.reporting.charts import images_over_levels
+from infodistill.reporting.colours import Look
+from infodistill.reporting.drawing import svg
+from infodistill.reporting.pictures import source_of
 from infodistill.running.runs import Run
 
 QUANTITIES = {
@@ -16,21 +18,16 @@ QUANTITIES = {
 """What `diffusion.watching` records, in words."""
 
 
-def sampled_sections(runs: Sequence[Run]) -> Iterator[dict[str, Any]]:
+def sampled_sections(runs: Sequence[Run], drawn_as: Mapping[str, Look]) -> Iterator[dict[str, Any]]:
     """For every sampled run: its trajectory, and figures of what guidance did, force by force."""
     for run in runs:
         if run.guidance is None and run.trajectory is None:
             continue
         trajectory = None if run.trajectory is None else source_of(run.trajectory)
-        yield {"label": run.label, "trajectory": trajectory, "figures": list(_figures(run))}
+        yield {"label": run.label, "trajectory": trajectory, "figures": list(_figures(run, drawn_as[run.label].colour))}
 
 
-def source_of(png: bytes) -> str:
-    """A picture inside a page."""
-    return "data:image/png;base64," + base64.b64encode(png).decode()
-
-
-def _figures(run: Run) -> Iterator[dict[str, str]]:
+def _figures(run: Run, colour: str) -> Iterator[dict[str, str]]:
     record = run.guidance or {}
     for quantity, words in QUANTITIES.items():
         for name in (key for key in record if key.startswith(f"{quantity}.")):
@@ -38,5 +35,5 @@ def _figures(run: Run) -> Iterator[dict[str, str]]:
                 continue
             force = name.removeprefix(f"{quantity}.")
             title = f"{words} ({'all forces, clipped' if force == 'all' else force})"
-            picture = images_over_levels_png(record["sigmas"], record[name], record["labels"], title)
-            yield {"src": source_of(picture), "label": title}
+            figure = images_over_levels(record["sigmas"], record[name], colour)
+            yield {"label": title, "chart": svg(figure, f"{run.label}: {title}, over noise levels")}

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from infodistill.reporting.pictures import COLOURS, INK, MUTED
+from infodistill.reporting.colours import COLOURS, INK, MUTED
 from infodistill.serialise import write_bytes
 
 Found = Mapping[str, Any]

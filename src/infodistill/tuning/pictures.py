@@ -6,10 +6,13 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from infodistill.reporting.pictures import COLOURS, png, style
+from infodistill.reporting.charts import style
+from infodistill.reporting.colours import COLOURS
+from infodistill.reporting.drawing import own_settings, png
 from infodistill.tuning.settings import Trial, name_of
 
 
+@own_settings()
 def trials_png(trials: Sequence[Trial], chosen: Trial) -> bytes:
     """Accuracies with standard errors in the order tried, the first on top."""
     figure = Figure(figsize=(7.0, 1.0 + 0.34 * len(trials)), dpi=130, layout="constrained")

@@ -39,7 +39,9 @@ from infodistill.diffusion.models.store import save_model
 from infodistill.diffusion.sampling import Plan, distilled, sample
 from infodistill.progress import Tell
 from infodistill.real import RealData
-from infodistill.reporting.pictures import curves_png, grid_png
+from infodistill.reporting.charts import curves
+from infodistill.reporting.drawing import png
+from infodistill.reporting.pictures import grid_png
 from infodistill.seeding import stream
 from infodistill.serialise import pretty_json, write_bytes
 
@@ -154,9 +156,9 @@ class Training:
         shown = list(sample(model, plan, classes=range(min(SHOWN_CLASSES, model.num_classes))))
         grid = grid_png(distilled(shown, self.real, {}))
         write_bytes(self.folder / "samples" / f"step-{history.step:06d}.png", grid)
-        curves = {"training": history.losses, "validation": history.validations}
-        lines = {name: ([p[0] for p in points], [p[1] for p in points]) for name, points in curves.items() if points}
-        write_bytes(self.folder / "loss.png", curves_png(lines, "mean squared error"))
+        told = {"training": history.losses, "validation": history.validations}
+        lines = {name: ([p[0] for p in points], [p[1] for p in points]) for name, points in told.items() if points}
+        write_bytes(self.folder / "loss.png", png(curves(lines, "mean squared error")))
 
 
 def train_generator(
