@@ -18,7 +18,7 @@ from infodistill.measures.profiling import ALONE, Effort, information_profile
 from infodistill.measures.reading import Reading, class_mean, halved, interval, resampled
 from infodistill.measures.seen import Ground, Seen, plain_bytes
 from infodistill.measures.stages import Critic, calibrated, fitted_critics, shared_information
-from infodistill.measures.usable import Linear, Network, temperature, usable_rows
+from infodistill.measures.usable import by_network, by_pixels, usable_rows
 from infodistill.nets.convnet import convnet
 from infodistill.real import RealData
 from infodistill.seeding import build_seeded, stream
@@ -69,15 +69,15 @@ def channel(error: float, per_class: int) -> Batch:
 
 
 @pytest.mark.parametrize(
-    ("family", "loss"), [(Linear(), 1e-3), (Network(Affine, updates=200), 0.02)], ids=["linear", "network"]
+    ("student", "loss"), [(by_pixels, 1e-3), (by_network(Affine, updates=200), 0.02)], ids=["linear", "network"]
 )
 @pytest.mark.parametrize("error", [0.1, 0.3])
-def test_a_binary_channel_gives_its_information(family: Any, loss: float, error: float) -> None:
+def test_a_binary_channel_gives_its_information(student: Any, loss: float, error: float) -> None:
     """Two clean images, told how far to trust them by training images: log 2 - H(error), which is all there is.
 
     The network loses a little: its random start favours one of the classes.
     """
-    rows = math.log(2) + usable_rows(family, channel(0, 1), channel(error, 200), channel(error, 100))
+    rows = math.log(2) + usable_rows(student, channel(0, 1), channel(error, 200), channel(error, 100))
     entropy = -error * math.log(error) - (1 - error) * math.log(1 - error)
     reading = class_mean(rows, channel(error, 100).y)
     assert math.log(2) - entropy - loss <= reading.value <= math.log(2) - entropy + 1e-9
@@ -87,8 +87,7 @@ def test_a_binary_channel_gives_its_information(family: Any, loss: float, error:
 
 def test_useless_and_wrong_sets_claim_nothing() -> None:
     known = channel(0.1, 100)
-    assert temperature(torch.eye(2)[1 - known.y], known.y) == math.inf
-    rows = usable_rows(Linear(), Batch(*_swapped(channel(0, 1)), SPACE), known, known)
+    rows = usable_rows(by_pixels, Batch(*_swapped(channel(0, 1)), SPACE), known, known)
     assert torch.allclose(rows, torch.full_like(rows, -math.log(2)))
 
 
@@ -99,9 +98,9 @@ def _swapped(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
 def test_soft_labels_are_learned_from() -> None:
     hard = channel(0, 1)
     soft = Batch(hard.x, hard.y, torch.full((2, 2), 0.5), SPACE)
-    for family in (Linear(), Network(Affine, updates=20)):
-        logits = family(soft, 0)(hard)
-        assert (logits[0] - logits[1]).abs().max() < (lambda h: h[0] - h[1])(family(hard, 0)(hard)).abs().max()
+    for student in (by_pixels, by_network(Affine, updates=20)):
+        apart = [(scores[0] - scores[1]).abs().max() for scores in (student(soft)(hard), student(hard)(hard))]
+        assert apart[0] < apart[1]
 
 
 def test_intervals_cover_a_mean_95_times_in_100() -> None:

@@ -40,6 +40,7 @@ from infodistill.information.codebook import (
 from infodistill.information.controls import RandomDirection, ShuffledLabels
 from infodistill.information.diagnostics import CodingRate, NeighbourEntropy, coding_rate, kozachenko_leonenko
 from infodistill.information.empirical_cmi import sample_cmi, sample_cmi_about
+from infodistill.information.families import as_given, calibrated, linear, network, scaled_together, standardised
 from infodistill.information.fitted import GaussianConditional, Joint, Separable, fitted_bounds
 from infodistill.information.gaussian import gaussian_class_information, gaussian_entropy, gaussian_mutual_information
 from infodistill.information.kernel_entropy import RenyiEntropy, VendiEntropy, renyi2_entropy, vendi_entropy
@@ -70,7 +71,7 @@ from infodistill.information.set_decoder import (
     set_decoder_information,
     set_decoder_log_likelihood,
 )
-from infodistill.information.usable import calibrated, label_entropy, linear, network, usable_information
+from infodistill.information.usable import label_entropy, usable_information
 from infodistill.information.variational import club_upper_bound, donsker_varadhan_lower_bound
 
 __all__ = [
@@ -97,6 +98,7 @@ __all__ = [
     "SetDecoder",
     "ShuffledLabels",
     "VendiEntropy",
+    "as_given",
     "bandwidth_from_pairs",
     "barber_agakov",
     "calibrated",
@@ -148,9 +150,11 @@ __all__ = [
     "row_information_bounds",
     "sample_cmi",
     "sample_cmi_about",
+    "scaled_together",
     "set_decoder_information",
     "set_decoder_log_likelihood",
     "soft_conditional_mutual_information",
+    "standardised",
     "tightest_bandwidth",
     "usable_information",
     "vendi_entropy",

@@ -12,19 +12,18 @@ from torch import Tensor
 
 from infodistill import nets
 from infodistill.compute import View
-from infodistill.diffusion.features import pooled
 from infodistill.information.bandwidths import bandwidth_from_pairs, median_pair_distance, tightest_bandwidth
 from infodistill.measures.reading import Undefined
 from infodistill.measures.stages import Critic, fitted_critics, stage_features
-from infodistill.measures.usable import Family, Linear, Network, usable_rows
+from infodistill.measures.usable import Student, averaged, by_network, by_pixels, usable_rows
 from infodistill.real import RealData
 from infodistill.types import Batch, NetFactory
 
 KNOWN, JUDGED, PER_CLASS, PAIRED = 2000, 5000, 500, 640
 """Real images read at most: training ones, held-out ones, of one class, and held-out ones paired at network stages."""
 
-SIDE, LOOKED = 8, 3
-"""Pixels a side that distances are taken in, and teachers whose stages are read, at most."""
+LOOKED = 3
+"""Teachers whose stages are read, at most."""
 
 
 @dataclass(frozen=True)
@@ -102,9 +101,10 @@ class Ground:
         return self.views[:LOOKED]
 
     @cached_property
-    def families(self) -> dict[str, Family]:
+    def students(self) -> dict[str, Student]:
         """By name: softmax regression on averaged pixels, and a network."""
-        return {"linear": Linear(), "network": Network(self.net or default_network(self.real.shape))}
+        net = self.net or default_network(self.real.shape)
+        return {"linear": by_pixels, "network": by_network(net, seed=self.seed)}
 
 
 @dataclass(frozen=True)
@@ -161,18 +161,13 @@ class Seen:
         self.require_all_classes()
         if name not in self.usable:
             g = self.ground
-            self.usable[name] = usable_rows(g.families[name], self.batch, g.known, g.judged, seed=g.seed)
+            self.usable[name] = usable_rows(g.students[name], self.batch, g.known, g.judged)
         return self.usable[name]
 
     def require_all_classes(self) -> None:
         """Raises Undefined where a class has no image."""
         if missing := sorted(set(range(self.ground.real.num_classes)) - set(self.y.unique().tolist())):
             raise Undefined(f"the set has no image of class {self.ground.real.class_names[missing[0]]!r}")
-
-
-def averaged(batch: Batch) -> Tensor:
-    """(n, d) pixels averaged over at most 8 x 8 cells, float64."""
-    return pooled(batch.space.to_pixels(batch.x.float()), SIDE).double()
 
 
 def require_classes(real: RealData) -> None:
