@@ -77,6 +77,16 @@ def test_a_commit_without_a_model_is_refused(tmp_path: Path) -> None:
     assert "--revision is the commit of a hub model" in " ".join(told.split())
 
 
+@pytest.mark.parametrize("flags", [(), ("--dry-run",)])
+def test_a_setting_nobody_has_is_told_before_a_generator_is_trained(
+    flags: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INFODISTILL_CACHE", str(tmp_path / "cache"))
+    told = call("sample", "--data", "digits", "--set", "speed=3", *flags, "--out", tmp_path / "out", code=2)
+    assert "no setting 'speed'" in told and "no generator of digits" not in told
+    assert not (tmp_path / "cache").exists()
+
+
 def test_after_a_mistake_the_folder_is_free_and_after_a_stop_it_is_kept(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,7 @@ from infodistill.diffusion.minimax import Minimax, minimax
 from infodistill.diffusion.running.candidates import igds_candidates, mgd3_candidates, plain_candidates, with_setting
 from infodistill.diffusion.running.making import Making, Steered, default_net
 from infodistill.diffusion.running.plain_values import check_values, whole
+from infodistill.diffusion.running.request import SampleRequest
 from infodistill.diffusion.sampling import plain
 
 SETTINGS: Mapping[str, tuple[str, ...]] = {
@@ -38,9 +39,20 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
 """What `--set` may name, by method."""
 
 
+def check_named(request: SampleRequest) -> None:
+    """Find a mistaken `--set` before anything is read or trained.
+
+    Raises:
+        ValueError: a setting that the method does not have.
+    """
+    known = SETTINGS[request.method]
+    if unknown := [name for name in request.set if name not in known]:
+        has = ", ".join(known) or "none"
+        raise ValueError(f"the method {request.method} has no setting '{unknown[0]}', it has {has}")
+
+
 def plainly(making: Making) -> Steered:
     """`dit`: no guidance, or by the added terms alone."""
-    making.given()
     if making.request.calibrate:
         return _plainly_calibrated(making)
     if not making.request.add:
@@ -70,7 +82,7 @@ def informed(making: Making) -> Steered:
 
 def drawn_to_modes(making: Making) -> Steered:
     """`mgd3`: pulled to k-means centres; `--scale` is the pull."""
-    request, set_ = making.request, making.given(*SETTINGS["mgd3"])
+    request, set_ = making.request, dict(making.request.set)
     told: dict[str, Any] = {}
     if request.scale is not None:
         set_["pull"] = request.scale
@@ -84,7 +96,7 @@ def drawn_to_modes(making: Making) -> Steered:
 
 def fine_tuned(making: Making) -> Steered:
     """`minimax`: a copy of the model, trained on; then plain sampling."""
-    told: dict[str, Any] = {"seed": making.request.seed, **making.given(*SETTINGS["minimax"])}
+    told: dict[str, Any] = {"seed": making.request.seed, **making.request.set}
     check_values(Minimax, told, "--set ")
     how = Minimax(**told)
     saving = Saving(making.folder / "minimax.checkpoint", {"data": making.real.fingerprint})
@@ -95,7 +107,7 @@ def fine_tuned(making: Making) -> Steered:
 
 def influenced(making: Making) -> Steered:
     """`igd`: by what a classifier's training says; `--scale` is k."""
-    request, set_ = making.request, making.given(*SETTINGS["igd"])
+    request, set_ = making.request, dict(making.request.set)
     name = str(set_.pop("net", None) or default_net(making.real.shape))
     fit = replace(SURROGATE, epochs=int(set_.pop("epochs", SURROGATE.epochs)))
     if request.scale is not None:
@@ -138,7 +150,7 @@ def igds_settings(making: Making) -> IGDS:
         ValueError: a name nobody knows.
     """
     request = making.request
-    told = making.given(*SETTINGS["igds"])
+    told = dict(making.request.set)
     _check_sizes(told)
     how = IGDS(
         prototype=_known("prototype", request.prototype or "p3", PROTOTYPES),

@@ -32,7 +32,7 @@ from infodistill.diffusion.running.request import SampleRequest, check_folder, r
 from infodistill.diffusion.running.supplying import digest_of, model_for
 from infodistill.diffusion.running.watching import Recorder, joined, stored
 from infodistill.diffusion.sampling import Plan, distilled
-from infodistill.diffusion.steering import METHODS
+from infodistill.diffusion.steering import METHODS, check_named
 from infodistill.distilled import Distilled
 from infodistill.manifest import GUIDANCE, TRAJECTORY
 from infodistill.progress import Tell
@@ -85,6 +85,7 @@ def prepare(
     """
     if request.sampler not in SAMPLERS:
         raise ValueError(f"unknown sampler '{request.sampler}', known: {', '.join(SAMPLERS)}")
+    check_named(request)
     policy, cache = _policy(request, device), cache_dir()
     real = load_data(request.data, size=request.size, skip_corrupt=request.skip_corrupt)
     protocol_of(request, real)

@@ -94,17 +94,6 @@ class Making:
         how: dict[str, Any] = {"budget": request.budget, "record": record, "facts": facts, "cache": self.cache}
         return calibrate(lowered(self.model, self.policy), self.real, self.plan, tried, judge, **how, tell=tell)
 
-    def given(self, *known: str) -> dict[str, Any]:
-        """The settings of `--set`.
-
-        Raises:
-            ValueError: one the method does not have.
-        """
-        if unknown := [name for name in self.request.set if name not in known]:
-            has = ", ".join(known) or "none"
-            raise ValueError(f"the method {self.request.method} has no setting '{unknown[0]}', it has {has}")
-        return dict(self.request.set)
-
 
 def _nothing() -> dict[str, Any]:
     return {}

@@ -17,6 +17,7 @@ from infodistill.diffusion.running.making import NETS, protocol_of
 from infodistill.diffusion.running.request import SampleRequest
 from infodistill.diffusion.running.supplying import to_train
 from infodistill.diffusion.sampling import plain, sample
+from infodistill.diffusion.steering import check_named
 from infodistill.real import RealData
 
 STEPS = 3
@@ -41,6 +42,7 @@ def rehearsed(request: SampleRequest, *, say: Say = print) -> dict[str, Any]:
     The time is that of unguided steps, those of calibration among them, without the training of any network: a guided
     step costs at most a quarter more, through the denoiser 3 to 4 times.
     """
+    check_named(request)
     real = load_data(request.data, size=request.size, skip_corrupt=request.skip_corrupt)
     trains = [*([TRAINS[request.method]] if request.method in TRAINS else []), *_classifiers(request)]
     together = request.together or max(1, TOGETHER // request.ipc)
