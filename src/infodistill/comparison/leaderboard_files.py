@@ -12,12 +12,12 @@ from infodistill.comparison.drawn import RANDOM, Point, costs
 from infodistill.comparison.leaderboard import markdown
 from infodistill.reporting.colours import MUTED, Look, looks
 from infodistill.reporting.drawing import svg
-from infodistill.reporting.pages import number, page, size
+from infodistill.reporting.pages import page, size
 from infodistill.serialise import pretty_json, write_bytes
 
 COSTS: dict[str, tuple[str, Callable[[float], str]]] = {
     "bytes": ("size of images and labels", size),
-    "seconds": ("seconds of distilling", number),
+    "seconds": ("seconds of distilling", lambda seconds: f"{seconds:,.0f}" if seconds >= 10 else f"{seconds:g}"),
 }
 """What is paid, in words, and how an amount is said."""
 

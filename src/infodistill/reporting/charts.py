@@ -35,9 +35,9 @@ def key_above(axes: Axes, drawn: Sequence[Any], names: Sequence[str]) -> None:
     figure = axes.get_figure(root=True)
     assert figure is not None
     width = 72 * figure.get_figwidth()
-    widest = max((width_of(name, 8) for name in names), default=0)
-    columns = max(1, min(3, int(width // (widest + 34))))
     labels = [multiline(name, width - 34, 8) for name in names]
+    widest = max((width_of(line, 8) for label in labels for line in label.split("\n")), default=0)
+    columns = max(1, min(3, int(width // (widest + 34))))
     legend = figure.legend(drawn, labels, loc="outside upper left", ncols=columns, frameon=False, fontsize=8)
     for text in legend.get_texts():
         text.set_color(INK)

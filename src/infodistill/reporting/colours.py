@@ -15,8 +15,8 @@ DASHES, MARKERS = ("-", "--", ":", "-."), ("o", "s", "^", "D")
 
 VARIABLES = {
     INK: "--ink",
-    "#000000": "--ink",  # matplotlib's own, where nothing was said
     MUTED: "--muted",
+    "#000000": "--muted",  # matplotlib's own, where nothing was said: the small ticks of a logarithmic axis
     PAPER: "--paper",
     GRID: "--line",
     AXIS: "--axis",

@@ -58,7 +58,7 @@ def svg(figure: Figure, words: str) -> Markup:
     drawn = ElementTree.fromstring(file.getvalue())
     marks = {mark.attrib["id"]: mark for mark in drawn.iter(f"{SVG}path") if "id" in mark.attrib}
     root = Element("svg", {"class": "chart", "viewBox": drawn.attrib["viewBox"], "role": "img", "aria-label": words})
-    root.extend(_shapes(drawn, marks))
+    root.extend(list(_shapes(drawn, marks)))
     return Markup(ElementTree.tostring(root, encoding="unicode"))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 import unicodedata
 
-from matplotlib.font_manager import FontProperties
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.textpath import text_to_path
 
 
@@ -19,10 +19,12 @@ def plain_text(label: str) -> str:
 
 
 def width_of(text: str, size: float) -> float:
-    """Points that a line takes in matplotlib's font; letters of East Asia, which that font has not, take the size."""
-    narrow = "".join(letter for letter in text if unicodedata.east_asian_width(letter) not in "WF" and _fit(letter))
-    found = text_to_path.get_text_width_height_descent(narrow, FontProperties(size=size), ismath=False)[0]
-    return float(found) + size * (len(text) - len(narrow))
+    """Points that a line takes in matplotlib's font; letters it has not (those of East Asia, say) take the size."""
+    font = FontProperties(family="DejaVu Sans", size=size)
+    has = get_font(findfont(font)).get_charmap()
+    known = "".join(letter for letter in text if ord(letter) in has)
+    found = text_to_path.get_text_width_height_descent(known, font, ismath=False)[0]
+    return float(found) + size * (len(text) - len(known))
 
 
 def wrapped(text: str, room: float, size: float) -> list[str]:
