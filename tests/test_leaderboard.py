@@ -99,7 +99,9 @@ def test_folders_of_one_name_stay_two_lines(tmp_path: Path) -> None:
 
 def test_recipes_that_differ_in_size_alone_share_a_line(tmp_path: Path) -> None:
     for ipc in (2, 3):
-        made(tmp_path / str(ipc), POOR, ipc=ipc, recipe={"method": "dm", "ipc": ipc, "name": f"toys/dm-ipc{ipc}"})
+        offered = {"mim": {"ratio": 0.03}} if ipc == 2 else {}
+        told = {"method": "dm", "ipc": ipc, "name": f"toys/dm-ipc{ipc}", "terms": offered}
+        made(tmp_path / str(ipc), POOR, ipc=ipc, recipe=told)
     (curve,) = leaderboard(tmp_path)["curves"]
     assert len(curve["lines"]["dm"]["bytes"]) == 2
 

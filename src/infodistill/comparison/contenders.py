@@ -16,8 +16,8 @@ from infodistill.manifest import TENSORS, recorded
 from infodistill.running.runs import Run, read_run
 from infodistill.serialise import canonical_json
 
-OF_ONE_SIZE = ("name", "ipc", "expected", "notes")
-"""What recipes of one method for several sizes may differ in."""
+OF_ONE_SIZE = ("name", "ipc", "expected", "notes", "terms")
+"""What recipes of one method for several sizes may differ in; `terms` are those it offers, the used ones are told."""
 
 
 @dataclass(frozen=True)
