@@ -13,6 +13,8 @@ from PIL import Image
 
 from infodistill.card import LOADER
 from infodistill.distilled import Distilled, load
+from infodistill.methods.dm import dm
+from infodistill.nets.convnet import convnet
 from infodistill.real import RealData
 from infodistill.serialise import safe_name, sha256
 from toys import NAMES, SPACE, artefact, real_data, soft_artefact
@@ -133,3 +135,12 @@ def test_contradictory_sets_are_refused(field: str, value: Any, message: str) ->
     parts = {"images": made.images, "y": made.y, field: value}
     with pytest.raises(ValueError, match=message):
         Distilled(space=SPACE, class_names=NAMES, **parts)
+
+
+def test_objects_introduce_themselves_in_a_line() -> None:
+    """A notebook shows the last expression: never a dump of tensors or of an address."""
+    real = real_data()
+    job = dm(real, convnet(depth=1, width=4), ipc=2, real_per_class=4)
+    for thing in (real, job, job.syn, job.export(), artefact()):
+        told = repr(thing)
+        assert type(thing).__name__ in told and "\n" not in told and "0x" not in told and len(told) < 300

@@ -36,7 +36,7 @@ class Checks(Protocol):
     def check(self, syn: SyntheticSet, /) -> None: ...
 
 
-@dataclass
+@dataclass(repr=False)
 class Distillation:
     """A problem and its progress: minimise the weighted sum of `terms` over the synthetic set.
 
@@ -67,7 +67,7 @@ class Distillation:
     step: int = 0
     sampler: Sampler = uniform
     measure: Callable[..., dict[str, Slope]] = measure
-    _batch: tuple[int, Batch] | None = field(default=None, repr=False)
+    _batch: tuple[int, Batch] | None = None
 
     def __post_init__(self) -> None:
         if not self.terms:
@@ -79,6 +79,9 @@ class Distillation:
                 entry.term.check(self.syn)
         self._tell_looks()
         self.use(self.policy)
+
+    def __repr__(self) -> str:
+        return f"<Distillation: {' + '.join(self.terms)} at step {self.step}; {self.syn!r} from {self.real!r}>"
 
     def adding(self, **terms: Weighted) -> Distillation:
         """An independent job with further terms: own set, optimiser and sources, same seed; a paired comparison.

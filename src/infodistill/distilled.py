@@ -28,7 +28,7 @@ def _empty() -> dict[str, Any]:
     return {}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Distilled:
     """A finished set, with the facts without which its numbers mean nothing.
 
@@ -77,6 +77,11 @@ class Distilled:
 
     def __len__(self) -> int:
         return len(self.y)
+
+    def __repr__(self) -> str:
+        labels = "hard labels" if self.soft_labels is None else f"soft labels ({self.label_kind.name.lower()})"
+        made = " ".join(f"{name}={self.meta[name]!r}" for name in ("data", "method", "seed") if name in self.meta)
+        return f"<Distilled: {len(self)} images {self.shape}, {self.num_classes} classes, {labels}; {made}>"
 
     @property
     def num_classes(self) -> int:

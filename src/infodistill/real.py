@@ -65,6 +65,9 @@ class RealData:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __repr__(self) -> str:
+        return f"<RealData: {self.name}, {len(self)} images {self.shape}, {self.num_classes} classes>"
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of every image."""
@@ -174,8 +177,7 @@ class RealData:
             if take > 0:
                 held[members[torch.randperm(len(members), generator=stream(seed, "split", 0, label))[:take]]] = True
         rule = {"split": f"stratified {fraction:g} held out, seed {seed}"}
-        held_out = self.subset(held.nonzero().flatten(), notes=rule)
-        held_out.test = None
+        held_out = self.subset(held.nonzero().flatten(), notes=rule).replace(test=None)
         return self.subset((~held).nonzero().flatten(), notes=rule), held_out
 
     def to(self, device: torch.device | str, *, budget: int | None = None) -> RealData:
@@ -187,7 +189,8 @@ class RealData:
         target = torch.empty(0, device=device).device
         if target == self.device:
             return self
-        limit = _free_bytes(target) // 2 if budget is None else budget
+        free = torch.cuda.mem_get_info(target)[0] if target.type == "cuda" else 2**62
+        limit = free // 2 if budget is None else budget
         moves = self._stored.device.type != target.type if target.type == "cpu" else self.nbytes <= limit
         test = None if self.test is None else self.test.to(device, budget=budget)
         storage: dict[str, Any] = {"images": self._gathered(target), "rows": None} if moves else {}
@@ -227,12 +230,7 @@ class RealData:
 def _cycle(members: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """`count` entries of `members`: keyed permutations, one after the other."""
     rounds = -(-count // len(members))
-    order = torch.cat([torch.randperm(len(members), generator=generator) for _ in range(rounds)])
-    return members[order[:count]]
-
-
-def _free_bytes(device: torch.device) -> int:
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 2**62
+    return members[torch.cat([torch.randperm(len(members), generator=generator) for _ in range(rounds)])[:count]]
 
 
 def _check(real: RealData, images: Tensor, rows: Tensor | None) -> None:

@@ -47,7 +47,7 @@ def as_it_stands(syn: SyntheticSet) -> SyntheticSet:
     return syn
 
 
-@dataclass
+@dataclass(repr=False)
 class SyntheticSet:
     """What is learned and what is fixed, class-major: rows of one class stand together, classes ascending.
 
@@ -94,6 +94,10 @@ class SyntheticSet:
         if self.kind is LabelKind.PROBABILITIES:
             with torch.no_grad():
                 require_simplex(self.read_labels(self.labels))
+
+    def __repr__(self) -> str:
+        stored = f"{len(self.y)} rows {tuple(self.pixels.shape[1:])}"
+        return f"<SyntheticSet: {stored}, {len(self.class_names)} classes, {self.kind.name.lower()}>"
 
     @property
     def num_classes(self) -> int:
