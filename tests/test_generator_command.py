@@ -53,6 +53,7 @@ def test_train_writes_a_model_that_can_be_sampled_and_shown(tmp_path: Path) -> N
     assert told["denoises"] == "pixels (1, 8, 8)" and told["data"] == "digits"
     assert told["training"]["denoiser"]["step"] == 12 and told["training"]["denoiser"]["stopped"] == "steps"
     assert json.loads(run("show", out, "--json").stdout) == told
+    assert "trained        denoiser: " in (shown := run("show", out).stdout) and "{" not in shown
     assert len(list((out / "samples").glob("step-*.png"))) == 2 and (out / "loss.png").exists()
     real = infodistill.load_data("digits")
     model = load_model(out, real.class_names)

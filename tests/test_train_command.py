@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from infodistill.cli import app
 from infodistill.distilled import Distilled
 from infodistill.evaluation.assessing import opened
 from infodistill.evaluation.evaluating import evaluate
-from infodistill.evaluation.network_for_use import LOADER, save_network, train
+from infodistill.evaluation.network_for_use import LOADER, lasting, save_network, train
 from infodistill.evaluation.protocols import EvaluationProtocol
 from infodistill.real import RealData
 from infodistill.types import ValueSpace
@@ -128,3 +129,12 @@ def test_it_is_trained_under_the_protocol_that_evaluate_takes(
             assert (seen["train"].epochs == 1000) == bool(meta)
         else:
             assert "flip" not in seen["train"].augment
+    CliRunner().invoke(app, ["train", str(set_), "--out", str(tmp_path / "model"), "--protocol", "dc", "--epochs", "7"])
+    assert seen["train"].fit(rows=10).epochs == 7 and seen["train"].name == "dc"
+
+
+def test_epochs_contradict_a_plan_of_its_own() -> None:
+    planned = replace(artefact(3), plan=({"rows": None, "rates": None, "epochs": 4},))
+    with pytest.raises(ValueError, match="--epochs is of no use here"):
+        lasting(planned, HOW, 7)
+    assert lasting(artefact(3), replace(HOW, updates=100), 7).passes(1000) == 7

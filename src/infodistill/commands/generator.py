@@ -168,13 +168,18 @@ def _budgeted(
 def _told(folder: Path, as_json: bool) -> None:
     """The result, or the facts of a stored model."""
     from infodistill.diffusion.fitting.generator_folder import described
+    from infodistill.progress import duration
 
     told = described(folder)
     if as_json:
         return show(told)
+    trained = told.pop("training", None) or {}
     for name, value in told.items():
         if value is not None:
             print(f"{name.replace('_', ' '):15}{value}")
+    for what, one in trained.items():
+        best = "" if one["best"] is None else f", best validation loss {one['best']:.4g} at step {one['best_step']:,}"
+        print(f"trained        {what}: {one['step']:,} steps in {duration(one['seconds'])}{best}")
 
 
 def _dry_run(real: RealData, plan: GeneratorPlan, folder: Path, as_json: bool) -> None:

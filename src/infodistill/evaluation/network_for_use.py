@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -107,6 +107,17 @@ def train(
         found.append((view, accuracy(view, real.test.to(next(view.module.parameters()).device))))
     full = full_known(distilled, real, (net, factory), protocol=how, policy=policy, cache=cache)
     return Trained(found[0][0], net, seeds[0], tuple(score for _, score in found), full, how)
+
+
+def lasting(distilled: Distilled, protocol: EvaluationProtocol, epochs: int) -> EvaluationProtocol:
+    """The protocol with exactly so many epochs, its schedule over them.
+
+    Raises:
+        ValueError: the set brings a plan that says itself how long.
+    """
+    if any(phase.get(name) is not None for phase in distilled.plan for name in ("epochs", "steps")):
+        raise ValueError("--epochs is of no use here: the set brings a plan of its own epochs or steps")
+    return replace(protocol, epochs=epochs, extra_passes=0, updates=None)
 
 
 def save_network(result: Trained, distilled: Distilled, out: Path, artefact: Path | None = None) -> dict[str, Any]:
