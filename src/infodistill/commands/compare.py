@@ -37,9 +37,12 @@ def compare(
     from infodistill.comparison.comparing import compare as compared
     from infodistill.comparison.page import write_comparison
     from infodistill.evaluation.assessing import asked_for
+    from infodistill.files import require_writable
     from infodistill.progress import telling
     from infodistill.scale.asked import fan_of
 
+    if out is not None:
+        require_writable(out)
     with telling() as tell:
         asked = asked_for(
             data=data, protocol=protocol, device=device, precision=precision, seeds=seeds, tell=tell, say=say,

@@ -48,11 +48,14 @@ def evaluate(
     from infodistill.artefact import record_result
     from infodistill.evaluation.assessing import evaluated, evaluated_across, refresh_report, robust_scores
     from infodistill.evaluation.result import combined
+    from infodistill.files import require_writable
     from infodistill.progress import telling
     from infodistill.scale.asked import fan_of
 
     if cross and net:
         raise ValueError(f"--cross names its networks itself: give it or --net {net[0]}, not both")
+    if folder.exists():
+        require_writable(folder)
     options: dict[str, Any] = {"data": data, "protocol": protocol, "device": device, "precision": precision}
     options |= {"seeds": seeds}
     results: list[Result] = []

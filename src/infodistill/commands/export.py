@@ -27,9 +27,11 @@ def export(
 
     Example: infodistill export runs/digits --to imagefolder --out digits-images
     """
+    from infodistill.files import require_writable
     from infodistill.progress import telling
     from infodistill.publishing.publish import publish
 
+    require_writable(out.parent)  # it is filled beside `out` and renamed
     with telling() as tell:
         result = publish(
             folder, to, out, data=data, seeds=seeds if evaluate else 0, device=device, progress=tell, say=say

@@ -81,6 +81,7 @@ def _measured(
     from infodistill.compute import resolve
     from infodistill.data import load_data
     from infodistill.evaluation.assessing import data_of, open_artefact
+    from infodistill.files import require_writable
     from infodistill.measures.measuring import profile
     from infodistill.measures.profiling import USUAL
     from infodistill.measures.seen import require_classes
@@ -91,6 +92,10 @@ def _measured(
     distilled = None if folder is None else open_artefact(folder)
     real = load_data(str(data)) if distilled is None else data_of(distilled, data, say)
     require_classes(real)
+    made = None if distilled is None else distilled.meta.get("fingerprint")
+    own = made in (None, real.fingerprint)
+    if folder is not None and own:
+        require_writable(folder)
     policy, recipe = resolve(device), _recipe(distilled.meta if distilled else {}, real.name, teachers)
     real = real.to(policy.device)
     batch = real.rows(real.sample(seed, ipc)) if distilled is None else distilled.batch().to(policy.device)
@@ -100,8 +105,7 @@ def _measured(
         least = min(64, int(real.counts[real.counts > 0].min()))
         facts = profile(batch, real, pool.views, per_class=least, seed=seed, stored=size, effort=USUAL, progress=tell)
     facts["against"]["teachers"] = told
-    made = None if distilled is None else distilled.meta.get("fingerprint")
-    return facts, made in (None, real.fingerprint)
+    return facts, own
 
 
 def _teachers(

@@ -20,8 +20,10 @@ def report(
     Example: infodistill report runs/dm runs/dm-cmi --out comparison.html
     """
     from infodistill.evaluation.assessing import open_artefact
+    from infodistill.files import require_writable
     from infodistill.report import report as write
 
+    require_writable(out)
     for folder in folders:
         open_artefact(folder)
     print(write(folders, out))

@@ -89,6 +89,7 @@ def _tuned(
 ) -> dict[str, Any]:
     """Try, choose, store and, unless told otherwise, run the choice on all training images."""
     from infodistill.evaluation.assessing import refresh_report
+    from infodistill.files import require_writable
     from infodistill.serialise import pretty_json, write_bytes
     from infodistill.tuning.pictures import trials_png
     from infodistill.tuning.settings import Budget, chosen, grid, name_of, record, within
@@ -99,6 +100,7 @@ def _tuned(
     settings = grid(axes_of(axes))
     kept = within(settings, budget.settings, runs.held.seed)
     runs.check(kept)
+    require_writable(out)
     say(f"{len(kept)} of {len(settings)} settings, held-out fraction {runs.held.fraction:g}")
     trials = tried(
         kept, runs.make, runs.judge, out / "trials", budget=budget, circumstances=runs.circumstances(), told=_tell

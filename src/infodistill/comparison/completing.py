@@ -9,6 +9,7 @@ from pathlib import Path
 from infodistill.comparison.contenders import Contender, Entrant
 from infodistill.distilled import Distilled
 from infodistill.evaluation.recording import Conditions, conditions
+from infodistill.files import require_writable
 from infodistill.running.runs import read_run
 
 
@@ -46,6 +47,7 @@ def completed(
 
     Raises:
         ValueError: the sets would not be evaluated under the same conditions; said before anything is trained.
+        OSError: an evaluation could not be stored with its set; likewise.
     """
     everyone = [one for contender in members for one in contender.entrants]
     wanted = _one([(one, asked.settings(one.run.distilled)) for one in everyone], protocol)
@@ -53,6 +55,8 @@ def completed(
         return Complete(tuple(members), *there)
     names = tuple(nets) or (str(everyone[0].meta.get("net", "convnet3")),)
     here = _one([(one, asked.conditions(one.run.distilled)) for one in everyone], protocol)
+    done = {one.folder: all(_done(one, protocol, net, seeds, here) for net in names) for one in everyone}
+    require_writable(*(folder for folder in done if not done[folder]))
     return Complete(tuple(_completed(one, protocol, names, seeds, (asked, here)) for one in members), names, here)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from infodistill.distillation import Distillation, Progress
-from infodistill.files import write_atomically
+from infodistill.files import require_writable, write_atomically
 from infodistill.progress import Tell
 from infodistill.running.checkpoint import load_checkpoint, save_checkpoint
 from infodistill.whitening import space_facts
@@ -77,6 +77,7 @@ def check_folder(folder: Path, request: Request, *, resume: bool) -> None:
 
     Raises:
         ValueError: the folder holds something already and `resume` was not asked for, or another run.
+        OSError: the folder cannot be written to.
     """
     stored = stored_request(folder)
     if stored is None and folder.exists() and (not folder.is_dir() or any(map(_meant, folder.iterdir()))):
@@ -89,6 +90,7 @@ def check_folder(folder: Path, request: Request, *, resume: bool) -> None:
         )
     if stored is not None and (folder / CHECKPOINT).exists():
         _check_steps(int(load_checkpoint(folder / CHECKPOINT)["job"]["step"]), folder, request.steps)
+    require_writable(folder)
 
 
 def _meant(path: Path) -> bool:
