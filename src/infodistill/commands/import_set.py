@@ -42,6 +42,9 @@ def import_set(
     ] = None,
     license_: Annotated[str | None, typer.Option("--license", help="Of the set, for the card.")] = None,
     size: Annotated[int | None, typer.Option(help="Resize the data to this many pixels.")] = None,
+    skip_corrupt: Annotated[
+        bool, typer.Option("--skip-corrupt", help="Leave out unreadable images of the data.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was read as JSON.")] = False,
 ) -> None:
     """Make a set that somebody published an artefact: a .pt pair, DD-Ranking's folder, or a folder of images.
@@ -58,8 +61,9 @@ def import_set(
         raise ValueError(f"'{out}' exists and is not an empty folder: choose another --out")
     found = import_set(
         Published(
-            file, data, space, size, labels, labels_are, lr, names_of(class_names), numbers_of(mean, "--mean"),
-            numbers_of(std, "--std"), zca_eps, factor, which, method, net, protocol, license_,
+            file, data, space, size, skip_corrupt, labels, labels_are, lr, names_of(class_names),
+            numbers_of(mean, "--mean"), numbers_of(std, "--std"), zca_eps, factor, which, method, net, protocol,
+            license_,
         )
     )  # fmt: skip
     found.distilled.save(out)

@@ -23,6 +23,10 @@ def measure(
     folder: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="An artefact folder.")] = None,
     data: Annotated[str | None, typer.Option(help="The artefact's data, or data to measure by itself.")] = None,
     ipc: Annotated[int, typer.Option(min=2, help="Without DIR: images per class of the random subset measured.")] = 10,
+    size: Annotated[int | None, typer.Option(help="Without DIR: resize the data to this many pixels.")] = None,
+    skip_corrupt: Annotated[
+        bool, typer.Option("--skip-corrupt", help="Without DIR: leave out unreadable images.")
+    ] = False,
     teachers: Annotated[int, typer.Option(min=1, help="Networks to look through, at most; trained apart.")] = 3,
     seed: Annotated[int, typer.Option(help="Key of every draw and training.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -39,7 +43,10 @@ def measure(
     from infodistill.manifest import TENSORS, recorded
 
     tensors = None if folder is None else recorded(folder, TENSORS)  # before they are read
-    facts, own = _measured(folder, data, ipc, teachers=teachers, seed=seed, device=device)
+    if folder is not None and (size is not None or skip_corrupt):
+        raise ValueError("--size and --skip-corrupt are for data measured by itself: DIR says how its data are read")
+    reading = {"size": size, "skip_corrupt": skip_corrupt}
+    facts, own = _measured(folder, data, ipc, reading=reading, teachers=teachers, seed=seed, device=device)
     if folder is not None and own:
         _store(folder, facts, tensors)
     elif folder is not None:
@@ -75,7 +82,7 @@ def _line(name: str, entry: dict[str, Any]) -> str:
 
 
 def _measured(
-    folder: Path | None, data: str | None, ipc: int, *, teachers: int, seed: int, device: str
+    folder: Path | None, data: str | None, ipc: int, *, reading: dict[str, Any], teachers: int, seed: int, device: str
 ) -> tuple[dict[str, Any], bool]:
     """What was measured, and whether on the data the artefact was made from."""
     from infodistill.compute import resolve
@@ -90,7 +97,7 @@ def _measured(
     if folder is None and data is None:
         raise ValueError("measure wants an artefact folder, or --data with data to measure by itself")
     distilled = None if folder is None else open_artefact(folder)
-    real = load_data(str(data)) if distilled is None else data_of(distilled, data, say)
+    real = load_data(str(data), **reading) if distilled is None else data_of(distilled, data, say)
     require_classes(real)
     made = None if distilled is None else distilled.meta.get("fingerprint")
     own = made in (None, real.fingerprint)

@@ -49,7 +49,7 @@ def import_set(asked: Published) -> Imported:
         FileNotFoundError: there is no such file or data.
         ValueError: the file is not a set, does not fit the data, or its space was not named.
     """
-    real = load_data(asked.data, size=asked.size)
+    real = load_data(asked.data, size=asked.size, skip_corrupt=asked.skip_corrupt)
     nets.by_name(asked.net or _net(real.shape))
     found = _found(asked, real)
     images, notes = shaped(found.images, real.shape)
@@ -167,7 +167,7 @@ def _meta(asked: Published, found: Found, real: RealData, placed: Placed, labels
         "method": asked.method,
         "net": asked.net or _net(real.shape),
         "protocol": protocol_for(name, real.name, ipc=ipc, classes=real.num_classes).as_dict(),
-        "source": {"data": asked.data, "size": asked.size, "skip_corrupt": False},
+        "source": {"data": asked.data, "size": asked.size, "skip_corrupt": asked.skip_corrupt},
         "imported": {
             "file": asked.path.name,
             "sha256": content,

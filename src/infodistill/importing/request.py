@@ -15,6 +15,7 @@ class Published:
         data: the data it came from, by name or path.
         space: its value space, see `importing.spaces.SPACES`; None only for images, which are 8-bit pixels.
         size: side the data is resized to, as for `load_data`.
+        skip_corrupt: leave unreadable images of the data out, as for `load_data`.
         labels: the file with the labels, where its name does not tell.
         labels_are: hard, soft, logits or scores; None: told by the values.
         lr: the learned step size, in place of the one in the file.
@@ -34,6 +35,7 @@ class Published:
     data: str
     space: str | None = None
     size: int | None = None
+    skip_corrupt: bool = False
     labels: Path | None = None
     labels_are: str | None = None
     lr: float | None = None
