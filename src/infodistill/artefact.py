@@ -25,6 +25,7 @@ from infodistill.card import card
 from infodistill.distilled import Distilled
 from infodistill.evaluation.recording import require_evaluations, require_own, stored
 from infodistill.evaluation.result import STAMP
+from infodistill.evaluation.whereabouts import placed
 from infodistill.manifest import (
     COMPANIONS,
     GUIDANCE,
@@ -58,6 +59,7 @@ def save(distilled: Distilled, path: Path, files: Mapping[str, bytes]) -> Path:
 
     Evaluations and measures there are kept if they are about these very tensors, and removed otherwise.
     """
+    distilled = placed(distilled, path)
     distilled = distilled.with_meta(versions=distilled.meta.get("versions", versions()))
     content = {TENSORS: save_tensors(_tensors(distilled)), "grid.png": grid_png(distilled), **files}
     kept = _still_true(path, sha256(content[TENSORS]))

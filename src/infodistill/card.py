@@ -137,7 +137,7 @@ def _listed(tensors: Mapping[str, Tensor]) -> str | None:
 
 def _results(results: Mapping[str, Any] | None) -> str:
     if not results:
-        return "## Results\n\nNot evaluated yet: `infodistill evaluate .` needs no flags.\n"
+        return "## Results\n\nNot evaluated yet: `infodistill evaluate .` (`--data` if the data has moved).\n"
     lines = ["## Results\n", "Test accuracy in %, mean ± standard deviation over fresh networks, last epoch.\n"]
     lines += ["| protocol | network | training set | accuracy | networks |", "|---|---|---|---|---|"]
     for protocol, result in results.items():

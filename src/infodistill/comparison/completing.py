@@ -9,6 +9,7 @@ from pathlib import Path
 from infodistill.comparison.contenders import Contender, Entrant
 from infodistill.distilled import Distilled
 from infodistill.evaluation.recording import Conditions, conditions
+from infodistill.evaluation.whereabouts import located
 from infodistill.files import require_writable
 from infodistill.running.runs import read_run
 
@@ -54,7 +55,7 @@ def completed(
     if there := _recorded(everyone, protocol, nets, seeds, wanted=wanted):
         return Complete(tuple(members), *there)
     names = tuple(nets) or (str(everyone[0].meta.get("net", "convnet3")),)
-    here = _one([(one, asked.conditions(one.run.distilled)) for one in everyone], protocol)
+    here = _one([(one, asked.conditions(located(one.run.distilled, one.folder))) for one in everyone], protocol)
     done = {one.folder: all(_done(one, protocol, net, seeds, here) for net in names) for one in everyone}
     require_writable(*(folder for folder in done if not done[folder]))
     return Complete(tuple(_completed(one, protocol, names, seeds, (asked, here)) for one in members), names, here)

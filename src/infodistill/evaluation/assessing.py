@@ -23,6 +23,7 @@ from infodistill.evaluation.job import protocol_carried, protocol_named
 from infodistill.evaluation.protocols import EvaluationProtocol
 from infodistill.evaluation.recording import Conditions, conditions_of
 from infodistill.evaluation.result import Result
+from infodistill.evaluation.whereabouts import located
 from infodistill.manifest import TENSORS, recorded
 from infodistill.progress import Tell
 from infodistill.real import RealData
@@ -35,7 +36,7 @@ from infodistill.types import NetFactory
 
 
 def open_artefact(folder: Path) -> Distilled:
-    """The verified artefact in a folder.
+    """The verified artefact in a folder, told where its data lies as seen from here (`whereabouts.located`).
 
     Raises:
         ValueError: it is damaged, or the run in the folder is not finished.
@@ -45,7 +46,7 @@ def open_artefact(folder: Path) -> Distilled:
         raise ValueError(f"the run in '{folder}' is not finished: infodistill distill --out {folder} --resume")
     if not (folder / "distilled.json").exists() and (folder / SAMPLE_REQUEST).exists():
         raise ValueError(f"the run in '{folder}' is not finished: infodistill sample --out {folder} --resume")
-    return load(folder)
+    return located(load(folder), folder)
 
 
 def data_of(distilled: Distilled, data: str | None, say: Say = quiet) -> RealData:
