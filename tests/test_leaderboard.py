@@ -58,6 +58,21 @@ def test_other_protocols_networks_and_settings_have_tables_of_their_own(tmp_path
     assert {board["conditions"] for board in boards if board["net"] == "mlp"} == {""}
 
 
+def test_a_table_is_named_by_the_data_it_was_evaluated_on(tmp_path: Path) -> None:
+    folder = made(tmp_path / "a", POOR)
+    there = evaluation({"small": POOR})
+    there["settings"] |= {"data": "photos", "fingerprint": "c"}
+    record_result(folder, there)
+    record = leaderboard(tmp_path)
+    told = [board["task"] + board["conditions"] for board in record["boards"]]
+    assert sorted(told) == ["photos, 2 images per class made from toys", "toys, 2 images per class"]
+    assert sorted(curve["title"].split(",")[0] for curve in record["curves"]) == ["photos", "toys"]
+    there["settings"] |= {"fingerprint": "d"}
+    record_result(folder, there)  # other data of this name
+    words = [board["conditions"] for board in leaderboard(tmp_path)["boards"]]
+    assert sorted(words) == [", data a/b", ", data c/b", ", data d/b"]  # digits of the fingerprints, as recorded
+
+
 def test_several_sets_are_one_row_with_the_error_of_sets(tmp_path: Path) -> None:
     for seed in (0, 1):
         made(tmp_path / str(seed), shifted(0.04 * seed), seed=seed)

@@ -9,6 +9,7 @@ that the networks and sets at hand cannot tell apart share a rank.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -37,7 +38,7 @@ def leaderboard(folder: Path) -> dict[str, Any]:
     unevaluated = [str(one.folder) for one in found if not one.run.results]
     members = contenders(evaluated)
     groups = _grouped(members)
-    words = _words(list(groups))
+    words = _words({key: _data(key, rows) for key, rows in groups.items()})
     return {
         "folder": str(folder),
         "artefacts": len(found),
@@ -88,12 +89,24 @@ def _evaluations(one: Contender) -> dict[Key, list[Entrant]]:
     return found
 
 
-def _words(keys: Sequence[Key]) -> dict[Key, str]:
-    """What a heading adds where a task, protocol and network have several tables: the precision, the data, settings."""
+def _data(key: Key, members: Sequence[Contender]) -> str:
+    """The data a table's networks were tested on, which the sets need not have been made from."""
+    _, protocol, _, here = key
+    entrant = members[0].entrants[0]
+    tested = dict(entrant.record(protocol, here).get("settings", {})).get("data")
+    return str(tested or entrant.meta.get("data", "unnamed data"))
+
+
+def _words(names: Mapping[Key, str]) -> dict[Key, str]:
+    """What a heading adds where a task, protocol and network have several tables: the precision, the data, settings.
+
+    `names` are those of the data, by which a heading begins: data of one name are told apart by the hash too.
+    """
     found: dict[Key, str] = {}
-    for key in keys:
-        alike = [other for other in keys if other[:3] == key[:3]]
-        told = told_apart([other[3] for other in alike])[alike.index(key)]
+    for key in names:
+        alike = [other for other in names if other[:3] == key[:3]]
+        clear = len({names[other] for other in alike}) == len({other[3].data for other in alike})
+        told = told_apart([replace(other[3], data=None) if clear else other[3] for other in alike])[alike.index(key)]
         found[key] = f", {told}" if told else ""
     return found
 
@@ -104,7 +117,9 @@ def _board(key: Key, members: Sequence[Contender], words: str) -> Row:
     ranks = shared_ranks(len(members), lambda i, j: _surely_better(scores[i], scores[j]))
     rows = [_row(rank, one, key) for rank, one in zip(ranks, members, strict=True)]
     rows.sort(key=lambda row: (row["rank"], -row["mean"]))
-    task = members[0].entrants[0].task_words
+    made, size = members[0].entrants[0].task_words.rsplit(", ", 1)
+    data = _data(key, members)
+    task = f"{data}, {size}" if data == made else f"{data}, {size} made from {made}"
     return {"task": task, "protocol": protocol, "net": net, "conditions": words, "rows": rows}
 
 
@@ -144,7 +159,7 @@ def _curves(groups: Mapping[Key, Sequence[Contender]]) -> Iterator[Row]:
     places: dict[Key, list[tuple[Contender, Key]]] = {}
     for key, group in groups.items():
         places.setdefault(((key[0][0], 0), *key[1:]), []).extend((one, key) for one in group)
-    words = _words(list(places))
+    words = _words({place: _data(found[0][1], [found[0][0]]) for place, found in places.items()})
     for place, found in places.items():
         names, lines = _line_names([one for one, _ in found]), dict[str, Row]()
         for (one, key), name in zip(found, names, strict=True):
@@ -154,7 +169,7 @@ def _curves(groups: Mapping[Key, Sequence[Contender]]) -> Iterator[Row]:
                 line["seconds"].append({**point, "cost": point["seconds"]})
         random = _random_line(found)
         lines |= {RANDOM: {"bytes": random, "seconds": []}} if random else {}
-        data = found[0][0].entrants[0].meta.get("data", "unnamed data")
+        data = _data(found[0][1], [found[0][0]])
         yield {"title": f"{data}, {place[2]}, protocol {place[1]}{words[place]}", "lines": lines}
 
 

@@ -6,6 +6,7 @@ with other settings or in another precision stand in it under `earlier`: nothing
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,12 +56,17 @@ def told_apart(found: Sequence[Conditions]) -> list[str]:
         ", ".join(
             [
                 *([str(one.precision)] if precision else []),
-                *([f"data {_short(one.data)}"] if data else []),
+                *([f"data {_fingerprints(one.data)}"] if data else []),
                 *([f"settings {_short(one.protocol)}"] if settings else []),
             ]
         )
         for one in found
     ]
+
+
+def _fingerprints(data: str | None) -> str:
+    """The first digits of those of training and test data, which results.json has in full."""
+    return "/".join(str(one)[:8] for one in json.loads(data or "[]") if one is not None)
 
 
 def _short(text: str | None) -> str:
