@@ -82,7 +82,7 @@ def test_norm_and_pool_are_parts(norm: object, pool: object) -> None:
 
 
 def test_impossible_sizes_are_refused() -> None:
-    with pytest.raises(ValueError, match="use a smaller depth"):
+    with pytest.raises(ValueError, match="images of 8x8 are too small for convnet4"):
         convnet(depth=4)((1, 8, 8), 10)
     with pytest.raises(ValueError, match="must be positive"):
         convnet(width=0)((1, 8, 8), 10)

@@ -88,7 +88,8 @@ class ConvNet(Net):
             conv = nn.Conv2d(channels, width, 3, padding=padding if index == 0 else 1)
             module = pool()
             blocks.append(Block(conv, norm(width, height, breadth), module))
-            channels, (height, breadth) = width, _after(module, height, breadth)
+            height, breadth = _after(module, (height, breadth), shape, (depth, index))
+            channels = width
         self.blocks = nn.ModuleList(blocks)
         self.classifier = nn.Linear(width * height * breadth, classes)
 
@@ -110,10 +111,21 @@ def convnet(
     return partial(ConvNet, depth=depth, width=width, norm=norm, pool=pool)
 
 
-def _after(pool: nn.Module, height: int, breadth: int) -> tuple[int, int]:
-    """The map size after pooling, asked of the layer itself so that any pooling module may be passed."""
+def _after(
+    pool: nn.Module, side: tuple[int, int], shape: tuple[int, int, int], blocks: tuple[int, int]
+) -> tuple[int, int]:
+    """The map size after pooling, asked of the layer itself so that any pooling module may be passed.
+
+    `shape` of the images, and (depth, blocks that fit), are for the sentence where no more pooling fits.
+    """
+    height, breadth = side
     try:
-        shape = pool(torch.zeros(1, 1, height, breadth, device="cpu")).shape
+        pooled = pool(torch.zeros(1, 1, height, breadth, device="cpu")).shape
     except RuntimeError as error:
-        raise ValueError(f"a {height}x{breadth} map is too small to pool again: use a smaller depth") from error
-    return shape[2], shape[3]
+        _, high, wide = shape
+        depth, fit = blocks
+        smaller = f", or convnet{fit} (by --net; for teachers by --set teachers.net=convnet{fit})" if fit else ""
+        why = f"a {height}x{breadth} map is too small to pool again"
+        wanted = f"take larger images (--size){smaller}"
+        raise ValueError(f"images of {high}x{wide} are too small for convnet{depth}: {why}; {wanted}") from error
+    return pooled[2], pooled[3]
