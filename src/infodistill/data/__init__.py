@@ -40,7 +40,7 @@ def load_data(
         name_or_path: what to read.
         size: side of the square images (shorter side resized, centre kept). Default: the size all images share, 32
             when they differ, 128 for the downloaded Imagenette and Imagewoof.
-        skip_corrupt: leave unreadable images out and count them in `.notes`, instead of stopping at the first.
+        skip_corrupt: leave unreadable images out and count them in `.notes`, instead of refusing the data.
         seed: chooses the stratified 20 % that becomes test data where the source has none.
         memory: bytes of decoded images above which they are memory-mapped (default: a quarter of the machine's).
         progress: progress(stage, done, total).

@@ -26,7 +26,7 @@ def assemble(parts: Parts, seed: int) -> RealData:
     if test is None:
         train, test = train.split(TEST_FRACTION, seed)
         notes["test"] = f"none in the source: a stratified {TEST_FRACTION:.0%} of the images, seed {seed}"
-    elif missing := [parts.class_names[c] for c in range(train.num_classes) if not test.counts[c]]:
+    if missing := [parts.class_names[c] for c in range(train.num_classes) if not test.counts[c]]:
         notes["classes_without_test_images"] = missing
     if test.shape != train.shape:
         raise ValueError(f"training images of {parts.name} are {train.shape}, its test images {test.shape}")
@@ -77,4 +77,6 @@ def _check_classes(parts: Parts) -> None:
             raise ValueError(f"labels of {parts.name} must lie in 0..{classes - 1}, {found}")
     counts = np.bincount(parts.train.labels, minlength=classes)
     if not counts.all():
-        raise ValueError(f"class {names[int(counts.argmin())]!r} of {parts.name} has no training images")
+        lost = parts.notes.get("skipped_corrupt")
+        why = f" ({lost} unreadable left out)" if lost else ""
+        raise ValueError(f"class {names[int(counts.argmin())]!r} of {parts.name} has no training images{why}")

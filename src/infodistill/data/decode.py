@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -25,6 +25,7 @@ MIXED_SIZE = 32
 
 _CHUNK = 256
 _NAMED = 10
+_SHOWN = 3
 _SMALL = 48 * 48
 
 Given = TypeVar("Given")
@@ -77,7 +78,8 @@ def decode(splits: Mapping[str, Items], reading: Reading, allocate: Allocate) ->
     One channel only if every image is grey. Size: `reading.size`; else the one all images share; else 32.
 
     Raises:
-        ValueError: an unreadable image, named, unless `reading.skip_corrupt`; a split without a readable image.
+        ValueError: unreadable images, counted and the first of them named, unless `reading.skip_corrupt`; a split
+            without a readable image.
     """
     with strict_decoder():
         scans = {split: _scan(split, items, reading) for split, items in splits.items()}
@@ -86,7 +88,9 @@ def decode(splits: Mapping[str, Items], reading: Reading, allocate: Allocate) ->
         for split, items in splits.items():
             images = allocate(split, (len(items) - len(scans[split].faults), *plan.shape))
             parts[split] = _decoded(items, scans[split], plan, images, (reading, split))
-    faults = [fault for scan in scans.values() for fault in scan.faults.values()]
+    faults = [scan.faults[row] for scan in scans.values() for row in sorted(scan.faults)]
+    if faults and not reading.skip_corrupt:  # after everything was tried: whoever repairs them wants all of them
+        raise ValueError(_unreadable(faults))
     skipped = {"skipped_corrupt": len(faults), "skipped_corrupt_first": faults[:_NAMED]} if faults else {}
     return parts, {"size": plan.note, **skipped}
 
@@ -98,14 +102,15 @@ def _scan(split: str, items: Items, reading: Reading) -> Scan:
         try:
             found = header(item.encoded)
         except Exception as error:  # decoders raise anything on damaged bytes
-            scan.faults[row] = _tolerated(item, error, reading)
+            scan.faults[row] = _fault(item, error)
             continue
         scan.sizes[found.size] += 1
         scan.grey &= found.grey
         if row % _CHUNK == 0:
             reading.progress(f"scan {split}", row, len(items))
     if not scan.sizes:
-        raise ValueError(f"the {split} split has no readable image among {len(items)}")
+        first = f", the first: {scan.faults[0]}" if scan.faults else ""
+        raise ValueError(f"the {split} split has no readable image among {len(items)}{first}")
     return scan
 
 
@@ -136,7 +141,7 @@ def _decoded(items: Items, scan: Scan, plan: Plan, images: Pixels, told: tuple[R
     with ThreadPoolExecutor(workers) as pool:
         for done, failed in enumerate(_bounded(pool, work, _chunks(slots)), 1):
             for slot, item, error in failed:
-                scan.faults[rows[slot]] = _tolerated(item, error, reading)
+                scan.faults[rows[slot]] = _fault(item, error)
                 lost.append(slot)
             reading.progress(f"decode {split}", min(done * _CHUNK, len(rows)), len(rows))
     labels = np.array([scan.labels[row] for row in rows], np.int64)
@@ -154,12 +159,17 @@ def _decode_one(item: Item, plan: Plan, out: Pixels) -> Exception | None:
     return None
 
 
-def _tolerated(item: Item, error: Exception, reading: Reading) -> str:
-    """The sentence about an unreadable image; raised unless the caller asked to skip such images."""
+def _fault(item: Item, error: Exception) -> str:
+    """The sentence about an unreadable image."""
     why = "not an image, or its header is damaged" if isinstance(error, UnidentifiedImageError) else str(error)
-    if not reading.skip_corrupt:
-        raise ValueError(f"cannot read image {item.name}: {why} (--skip-corrupt leaves such images out)") from error
     return f"{item.name}: {why}"
+
+
+def _unreadable(faults: Sequence[str]) -> str:
+    """The sentence about all of them; the first few by name."""
+    which = "image" if len(faults) == 1 else f"{len(faults)} images, the first:"
+    shown = "; ".join(faults[:_SHOWN]) + ("; ..." if len(faults) > _SHOWN else "")
+    return f"cannot read {which} {shown} (--skip-corrupt leaves such images out)"
 
 
 def _chunks(slots: Iterator[tuple[int, Item]]) -> Iterator[list[tuple[int, Item]]]:

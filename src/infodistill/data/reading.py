@@ -36,7 +36,7 @@ class Reading:
 
     Args:
         size: side of the square images in pixels; None leaves it to the data.
-        skip_corrupt: leave unreadable images out and count them, instead of stopping at the first.
+        skip_corrupt: leave unreadable images out and count them, instead of refusing the data.
         seed: of the stratified 20 % that becomes test data where there is none.
         memory: bytes above which decoded images are memory-mapped from the cache.
         progress: told how far reading is.
