@@ -71,6 +71,7 @@ def test_stray_files_are_ignored_and_counted(tmp_path: Path) -> None:
     picture(77).save(root / "a" / "deeper" / "x.PNG")
     real = load_data(root)
     assert real.class_names == ("a", "b") and real.notes["ignored_files"] == 3
+    assert real.notes["ignored_endings"] == {"hidden or text": 3}
     assert real.test is not None and len(real) + len(real.test) == 7
 
 
@@ -79,8 +80,8 @@ def test_stray_files_are_ignored_and_counted(tmp_path: Path) -> None:
     [
         ({}, "holds no class folders"),
         ({"a": 3}, r"has 1 class \(a\), at least two"),
-        ({"a": 3, "b": 0}, "class 'b' of d has no training images"),
-        ({"a": 0, "b": 0}, "no readable image among 0"),
+        ({"a": 3, "b": 0}, "class 'b' of .* has no training images: put images into .*b, or delete that folder"),
+        ({"a": 0, "b": 0}, "class 'a' of .* has no training images"),
     ],
 )
 def test_a_useless_folder_is_one_sentence(tmp_path: Path, classes: dict[str, int], why: str) -> None:

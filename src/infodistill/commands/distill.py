@@ -97,6 +97,7 @@ def _dry_run(prepared: Prepared, as_json: bool) -> None:
         return
     data, recipe, teachers = facts["data"], facts["recipe"], facts["teachers"]
     print(f"would read     {data['name']}: {data['images']} images {tuple(data['shape'])}, {data['classes']} classes")
+    print(f"would test on  {data['test_images']} images")
     print(f"would distil   {recipe['method']}, {recipe['ipc']} per class, {recipe['net']}, {recipe['steps']} steps")
     for name, strengths in facts["terms"].items():
         print(f"with           {name}: " + "; ".join(f"{s['kind']} {s['value']:g}, {s['origin']}" for s in strengths))

@@ -122,6 +122,7 @@ def _dry_run(request: SampleRequest, as_json: bool) -> None:
         return
     data = facts["data"]
     print(f"would read     {data['name']}: {data['images']} images {tuple(data['shape'])}, {data['classes']} classes")
+    print(f"would test on  {data['test_images']} images")
     for line in facts["trains"]:
         print(f"would train    {line}")
     print(f"would sample   {facts['images']} images in {facts['groups']} groups, {facts['steps']} steps each")

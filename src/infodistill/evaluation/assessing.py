@@ -17,6 +17,7 @@ from infodistill.comparison.robustness import robustness
 from infodistill.compute import Policy, resolve
 from infodistill.data import load_data
 from infodistill.data.cache import cache_dir
+from infodistill.data.noted import scope
 from infodistill.distilled import Distilled, load
 from infodistill.evaluation.evaluating import evaluate, protocol_of
 from infodistill.evaluation.job import protocol_carried, protocol_named
@@ -66,6 +67,8 @@ def data_of(distilled: Distilled, data: str | None, say: Say = quiet) -> RealDat
     distilled.check(real)
     if real.fingerprint != distilled.meta.get("fingerprint"):
         say("note: this is not the very data the set was distilled from (its fingerprint is another)")
+    if (over := scope(real)) is not None:
+        say(f"note: {over}")
     return real
 
 

@@ -14,8 +14,8 @@ from infodistill.building import jobs
 from infodistill.building.jobs import Strength
 from infodistill.compute import Policy, resolve
 from infodistill.compute.peak import peak_memory
-from infodistill.data import load_data
 from infodistill.data.cache import cache_dir
+from infodistill.data.noted import read_aloud
 from infodistill.distillation import Distillation
 from infodistill.distilled import Distilled
 from infodistill.progress import Tell
@@ -68,7 +68,7 @@ class Outcome:
 
 def prepare(request: Request, *, tell: Tell | None = None, say: Say = quiet) -> Prepared:
     """Read the data and resolve everything that a mistake can be found in before anything is trained."""
-    real = load_data(request.data, size=request.size, skip_corrupt=request.skip_corrupt)
+    real = read_aloud(request.data, size=request.size, skip_corrupt=request.skip_corrupt, say=say)
     recipe = jobs.fitted(parse(request.recipe, request.recipe_name), real)
     if recipe.warning is not None:
         say(f"warning: {recipe.warning}")
@@ -78,7 +78,7 @@ def prepare(request: Request, *, tell: Tell | None = None, say: Say = quiet) -> 
     work = jobs.step_flops(recipe, real)
     jobs.spare_threads(work)
     policy = resolve(request.device, request.precision, work * recipe.steps)
-    grid = {name: tuple(Strength(**told) for told in strengths) for name, strengths in request.add.items()}
+    grid = {name: tuple(Strength(**one) for one in strengths) for name, strengths in request.add.items()}
     jobs.protocol(recipe, real)
     jobs.rehearse(recipe, real, {name: max(s, key=lambda one: one.value) for name, s in grid.items()})
     return Prepared(request, real.to(policy.device), recipe, policy, grid, tell=tell, say=say)
@@ -148,11 +148,7 @@ def _choices(prepared: Prepared, folder: Path) -> tuple[dict[str, Strength], Map
 
 
 def _announce(prepared: Prepared) -> None:
-    recipe, real, say = prepared.recipe, prepared.real, prepared.say
-    say(f"data: {real.name}, {len(real)} images {real.shape}, {real.num_classes} classes")
-    for note in ("size", "skipped_corrupt", "test"):
-        if real.notes.get(note):
-            say(f"data: {note.replace('_', ' ')}: {real.notes[note]}")
+    recipe, say = prepared.recipe, prepared.say
     name = prepared.request.recipe_name
     say(f"recipe: {name} ({recipe.method}, {recipe.ipc} per class, {recipe.net}, {recipe.steps} steps)")
     for name, strengths in prepared.grid.items():

@@ -12,6 +12,7 @@ import torch
 
 from infodistill.building import jobs
 from infodistill.building.supplies import recording, teachers_data
+from infodistill.data.noted import facts_of
 from infodistill.distillation import Distillation
 from infodistill.running.conduct import Prepared
 from infodistill.settings import ExpertEntry
@@ -34,7 +35,7 @@ def estimate(prepared: Prepared) -> dict[str, Any]:
     trained = [part for part in (teachers, experts) if part is not None]
     seconds = recipe.steps / per_second + sum(part["seconds"] for part in trained)
     return {
-        "data": {"name": real.name, "images": len(real), "shape": list(real.shape), "classes": real.num_classes},
+        "data": facts_of(real),
         "recipe": {"name": prepared.request.recipe_name, **recipe.as_dict()},
         "terms": {name: [jobs.described(s) for s in strengths] for name, strengths in prepared.grid.items()},
         "teachers": teachers,

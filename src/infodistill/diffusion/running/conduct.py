@@ -20,8 +20,8 @@ import torch
 
 from infodistill.compute import Policy, resolve
 from infodistill.compute.peak import peak_memory
-from infodistill.data import load_data
 from infodistill.data.cache import cache_dir
+from infodistill.data.noted import read_aloud
 from infodistill.diffusion import samplers
 from infodistill.diffusion.dit import published_plan
 from infodistill.diffusion.model import DiffusionModel
@@ -74,11 +74,17 @@ class Prepared:
 
 
 def prepare(
-    request: SampleRequest, *, device: str | None = None, tell: Tell | None = None, say: Say = print
+    request: SampleRequest,
+    *,
+    device: str | None = None,
+    real: RealData | None = None,
+    tell: Tell | None = None,
+    say: Say = print,
 ) -> Prepared:
     """Read the data, open the model (or train one), and find the mistakes before anything is drawn.
 
-    `device` is that of the run to be continued, if any: where the request leaves it open, it stays.
+    `device` is that of the run to be continued, if any: where the request leaves it open, it stays. `real` is
+    the data, if it was read (and told) already.
 
     Raises:
         ValueError: an unknown name, a model for other classes or another size, or settings that contradict each other.
@@ -87,7 +93,8 @@ def prepare(
         raise ValueError(f"unknown sampler '{request.sampler}', known: {', '.join(SAMPLERS)}")
     check_named(request)
     policy, cache = _policy(request, device), cache_dir()
-    real = load_data(request.data, size=request.size, skip_corrupt=request.skip_corrupt)
+    if real is None:
+        real = read_aloud(request.data, size=request.size, skip_corrupt=request.skip_corrupt, say=say)
     protocol_of(request, real)
     model = model_for(request, real, policy, cache, tell=tell, say=say)
     plan = planned(request, model)

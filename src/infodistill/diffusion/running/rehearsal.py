@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from infodistill.data import load_data
 from infodistill.data.cache import cache_dir
+from infodistill.data.noted import facts_of, read_aloud
 from infodistill.diffusion.fitting.generator_folder import find_generator
 from infodistill.diffusion.precision import lowered
 from infodistill.diffusion.running.candidates import COUNT
@@ -43,11 +43,11 @@ def rehearsed(request: SampleRequest, *, say: Say = print) -> dict[str, Any]:
     step costs at most a quarter more, through the denoiser 3 to 4 times.
     """
     check_named(request)
-    real = load_data(request.data, size=request.size, skip_corrupt=request.skip_corrupt)
+    real = read_aloud(request.data, size=request.size, skip_corrupt=request.skip_corrupt, say=say)
     trains = [*([TRAINS[request.method]] if request.method in TRAINS else []), *_classifiers(request)]
     together = request.together or max(1, TOGETHER // request.ipc)
     facts: dict[str, Any] = {
-        "data": {"name": real.name, "images": len(real), "shape": list(real.shape), "classes": real.num_classes},
+        "data": facts_of(real),
         "method": request.method,
         "images": request.ipc * real.num_classes,
         "groups": -(-real.num_classes // together),
@@ -62,7 +62,7 @@ def rehearsed(request: SampleRequest, *, say: Say = print) -> dict[str, Any]:
         first = f"{'the rest of ' if begun else ''}a generator of {real.name} ({plan.name}), {_steps(plan)}"
         return {**facts, "trains": [first, *trains, *_calibration(request)]}
     trains += _calibration(request)
-    return {**facts, "trains": trains, **_timed(prepare(request, say=say), real)}
+    return {**facts, "trains": trains, **_timed(prepare(request, real=real, say=say), real)}
 
 
 def _classifiers(request: SampleRequest) -> list[str]:
