@@ -155,7 +155,13 @@ def test_settings_are_toml_values_or_text() -> None:
 
 def test_strengths() -> None:
     assert jobs.parse_add("cmi=8000") == ("cmi", (Strength("weight", 8000.0),))
-    assert jobs.parse_add("mim=ratio:0,0.1")[1] == (Strength("ratio", 0.0), Strength("ratio", 0.1))
+    ratios = Strength("ratio", 0.0), Strength("ratio", 0.1)
+    assert jobs.parse_add("mim=ratio:0,0.1")[1] == jobs.parse_add("mim=ratio:0,ratio:0.1")[1] == ratios
+    assert jobs.parse_add("cmi=0,ratio:0.1,8000")[1] == (
+        Strength("weight", 0.0), ratios[1], Strength("weight", 8000.0),
+    )  # fmt: skip
+    with pytest.raises(recipe.RecipeError, match=r"NUMBER or ratio:NUMBER, .*; got 'heavy'"):
+        jobs.parse_add("cmi=0,heavy,ratio:0.1")
     published = recipe.parse(recipe.read("cifar10/dm-ipc10"))
     assert jobs.resolve_strength(published, "cmi", Strength()).value == 8000
     nothing = jobs.resolve_strength(recipe.parse(GOOD), "cmi", Strength())

@@ -11,7 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from infodistill.building import FAMILIES, Making, Size, Trained
-from infodistill.building.strengths import DEFAULT_RATIO, Strength, described, parse_add, resolve_strength
+from infodistill.building.strengths import DEFAULT_RATIO, Strength, described, listed, parse_add, resolve_strength
 from infodistill.building.supplies import (
     Same,
     experts_for,
@@ -211,6 +211,7 @@ __all__ = [
     "fitted",
     "forward_flops",
     "in_recipe_space",
+    "listed",
     "needs_teachers",
     "net_name",
     "network",

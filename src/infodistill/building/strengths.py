@@ -28,7 +28,9 @@ class Strength:
 
 
 def parse_add(text: str) -> tuple[str, tuple[Strength, ...]]:
-    """`cmi`, `cmi=8000`, `cmi=ratio:0.1` or a grid `cmi=ratio:0,0.01,0.03` as (term, strengths).
+    """`cmi`, `cmi=8000`, `cmi=ratio:0.1` or a grid `cmi=0,ratio:0.01,ratio:0.1` as (term, strengths).
+
+    A list that begins with `ratio:` is one of ratios: `cmi=ratio:0,0.01,0.1`, see `listed`.
 
     Raises:
         RecipeError: no such term, or a strength that is not a number >= 0.
@@ -38,16 +40,27 @@ def parse_add(text: str) -> tuple[str, tuple[Strength, ...]]:
         raise RecipeError(f"unknown term '{name}' in --add {text}, known: {', '.join(TERMS)}")
     if not equals:
         return name, (Strength(),)
-    kind = "ratio" if value.startswith("ratio:") else "weight"
+    return name, tuple(_strength(part, text) for part in listed(value))
+
+
+def listed(value: str) -> list[str]:
+    """The parts of a comma list, each with its own `ratio:`; one at the very beginning holds for the whole list."""
+    parts = [part.strip() for part in value.split(",")]
+    lead = "ratio:" if parts[0].startswith("ratio:") else ""
+    return [lead + part.removeprefix(lead) for part in parts]
+
+
+def _strength(part: str, text: str) -> Strength:
     try:
-        values = [float(part) for part in value.removeprefix("ratio:").split(",")]
+        value = float(part.removeprefix("ratio:"))
     except ValueError:
         raise RecipeError(
-            f"--add {text}: the strength is a number, ratio:NUMBER or a comma list, got '{value}'"
+            f"--add {text}: a strength is NUMBER or ratio:NUMBER, several as in cmi=0,ratio:0.01,ratio:0.1; "
+            f"got '{part}'"
         ) from None
-    if not all(0 <= v < float("inf") for v in values):
-        raise RecipeError(f"--add {text}: a strength must be a finite number of at least 0")
-    return name, tuple(Strength(kind, v) for v in values)
+    if not 0 <= value < float("inf"):
+        raise RecipeError(f"--add {text}: a strength must be a finite number of at least 0, got '{part}'")
+    return Strength("ratio" if part.startswith("ratio:") else "weight", value)
 
 
 def resolve_strength(recipe: Recipe, term: str, asked: Strength) -> Strength:

@@ -26,7 +26,10 @@ def distill(
     ] = None,
     add: Annotated[
         list[str] | None,
-        typer.Option(help="Add a term: cmi, cmi=8000, cmi=ratio:0.1, mim=0.8. A comma list is a grid for --validate."),
+        typer.Option(
+            help="Add a term: cmi, cmi=8000, cmi=ratio:0.1, mim=0.8. A list is a grid for --validate: "
+            "cmi=0,ratio:0.01,ratio:0.1, or cmi=ratio:0,0.01,0.1."
+        ),
     ] = None,
     ipc: Annotated[int | None, typer.Option(help="Images per class.  [default: the recipe's, 10]")] = None,
     steps: Annotated[int | None, typer.Option(help="Steps in all, also with --resume.")] = None,

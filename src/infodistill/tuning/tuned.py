@@ -33,7 +33,7 @@ OPTIONS = ("ipc", "steps", "sampler", "cfg", "scale", "beta", "prototype", "cont
 
 
 def axis(text: str) -> tuple[str, list[Any]]:
-    """`steps=500,1000` as ("steps", [500, 1000]).
+    """`steps=500,1000` as ("steps", [500, 1000]); strengths of a term as `--add` takes them.
 
     Raises:
         ValueError: it is no key=value,value.
@@ -41,7 +41,8 @@ def axis(text: str) -> tuple[str, list[Any]]:
     key, equals, values = text.partition("=")
     if not equals or not key.strip():
         raise ValueError(f"--try wants key=value,value, got '{text}'")
-    return key.strip(), [setting(f"v={value.strip()}")[1] for value in values.split(",")]
+    parts = jobs.listed(values) if key.strip() in TERMS else values.split(",")
+    return key.strip(), [setting(f"v={value.strip()}")[1] for value in parts]
 
 
 def axes_of(texts: Sequence[str]) -> dict[str, list[Any]]:
