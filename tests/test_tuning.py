@@ -30,7 +30,10 @@ def test_the_first_within_a_standard_error_of_the_best_is_chosen() -> None:
     assert chosen(trials).setting == {"s": 1}
     assert chosen([trials[0], replace(trials[2], accuracies=(0.90, 0.90)), trials[1]]).setting == {"s": 2}
     assert chosen([trial(0, 0.5), trial(1, 0.5)]).setting == {"s": 0}
+    alone = record([trial(0, 0.5), trial(1, 0.6)], 2, Budget(2), {})
+    assert alone["chosen"] == {"s": 1} and "best mean" in alone["rule"]
     told = record(trials, 9, Budget(3), {"nets": 2})
+    assert "one standard error" in told["rule"]
     assert (told["best"], told["chosen"], told["settings_tried"], told["settings_of_the_grid"]) == (
         {"s": 2}, {"s": 1}, 3, 9,
     )  # fmt: skip
@@ -51,6 +54,7 @@ def test_a_grid_and_its_draw() -> None:
 
 def test_axes_and_flags_of_a_setting() -> None:
     assert axes_of(["steps=5,10", "cmi=0,ratio:0.1"]) == {"steps": [5, 10], "cmi": [0, "ratio:0.1"]}
+    assert axes_of(["cmi=ratio:0,0.1"]) == {"cmi": ["ratio:0", "ratio:0.1"]}  # as --add reads it
     with pytest.raises(ValueError, match="key=value,value"):
         axes_of(["steps"])
     with pytest.raises(ValueError, match="twice"):
@@ -101,6 +105,8 @@ def test_distilling_is_tuned_on_training_images_alone(tmp_path: Path, monkeypatc
     told = CliRunner().invoke(app, [*flags, "--try", "steps=1,3", "--json"])
     assert told.exit_code == 0, told.output
     facts = json.loads(told.stdout)
+    assert "129 held-out images, 1 network; to be chosen: the best mean" in told.stderr
+    assert " ± " not in told.stderr  # a spread of one network
     assert [entry["setting"] for entry in facts["trials"]] == [{"steps": 1}, {"steps": 3}]
     assert facts == json.loads((out / "tune.json").read_text()) and (out / "tune.png").stat().st_size > 1000
     assert facts["held_out_images"] == 129 and facts["fraction"] == 0.1

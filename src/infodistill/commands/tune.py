@@ -92,7 +92,7 @@ def _tuned(
     from infodistill.files import require_writable
     from infodistill.serialise import pretty_json, write_bytes
     from infodistill.tuning.pictures import trials_png
-    from infodistill.tuning.settings import Budget, chosen, grid, name_of, record, within
+    from infodistill.tuning.settings import Budget, chosen, grid, name_of, record, rule, within
     from infodistill.tuning.settings import tune as tried
     from infodistill.tuning.tuned import axes_of
 
@@ -101,7 +101,7 @@ def _tuned(
     kept = within(settings, budget.settings, runs.held.seed)
     runs.check(kept)
     require_writable(out)
-    say(f"{len(kept)} of {len(settings)} settings, held-out fraction {runs.held.fraction:g}")
+    say(f"{len(kept)} of {len(settings)} settings, {_judged(runs)}; to be chosen: {rule(runs.held.networks)}")
     trials = tried(
         kept, runs.make, runs.judge, out / "trials", budget=budget, circumstances=runs.circumstances(), told=_tell
     )
@@ -111,11 +111,17 @@ def _tuned(
     _put_aside(out, facts["chosen"])
     write_bytes(out / "tune.json", pretty_json(facts))
     write_bytes(out / "tune.png", trials_png(trials, chosen(trials)))
-    say(f"chosen: {name_of(facts['chosen'])} ({facts['rule']}; best: {name_of(facts['best'])})")
+    say(f"chosen: {name_of(facts['chosen'])} ({facts['rule']}; best: {name_of(facts['best'])}; {_judged(runs)})")
     if not only:
         runs.final(facts["chosen"], out / "best", {**facts, "then": "re-run on all training data"})
         say(f"report: {refresh_report(out / 'best')}\nnext: infodistill evaluate {out / 'best'}")
     return facts
+
+
+def _judged(runs: Distilling | Sampling) -> str:
+    """What settings are judged on and by."""
+    images, nets = len(runs.rest.test or ()), runs.held.networks
+    return f"{images} held-out image{'s' if images != 1 else ''}, {nets} network{'s' if nets != 1 else ''}"
 
 
 def _put_aside(out: Path, chosen: dict[str, Any]) -> None:
@@ -132,4 +138,5 @@ def _put_aside(out: Path, chosen: dict[str, Any]) -> None:
 def _tell(trial: Trial) -> None:
     from infodistill.tuning.settings import name_of
 
-    say(f"held-out accuracy {100 * trial.mean:.2f} ± {100 * trial.error:.2f} % with {name_of(trial.setting)}")
+    error = f" ± {100 * trial.error:.2f}" if len(trial.accuracies) > 1 else ""
+    say(f"held-out accuracy {100 * trial.mean:.2f}{error} % with {name_of(trial.setting)}")

@@ -19,9 +19,12 @@ def trials_png(trials: Sequence[Trial], chosen: Trial) -> bytes:
     axes = figure.add_subplot()
     for row, trial in enumerate(trials):
         colour = COLOURS[1] if trial is chosen else COLOURS[0]
-        axes.errorbar(100 * trial.mean, row, xerr=100 * trial.error, marker="o", color=colour, capsize=3)
+        error = 100 * trial.error if len(trial.accuracies) > 1 else None
+        axes.errorbar(100 * trial.mean, row, xerr=error, marker="o", color=colour, capsize=3)
     labels = [name_of(trial.setting) + (" (chosen)" if trial is chosen else "") for trial in trials]
     axes.set_yticks(range(len(trials)), labels)
     axes.invert_yaxis()
-    style(axes, "held-out accuracy in %, mean and standard error over networks", "")
+    several = any(len(trial.accuracies) > 1 for trial in trials)
+    told = "mean and standard error over networks" if several else "one network"
+    style(axes, f"held-out accuracy in %, {told}", "")
     return png(figure)

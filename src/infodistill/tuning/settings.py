@@ -3,8 +3,8 @@
 Every setting is a run of its own on the rest of the training images; fresh networks trained on its set are tested on
 the held-out part, with the same initial weights under the same protocol for every setting. Test images are not looked
 at. The rule: of all settings whose mean is within one standard error of the best, the first, so what is listed first
-(0, fewer steps, fewer images) need not be beaten by luck, and a dearer setting has to earn its place. Of several axes
-the last one varies fastest.
+(0, fewer steps, fewer images) need not be beaten by luck, and a dearer setting has to earn its place. One network has
+no standard error: then the best mean is taken, the first of equal ones. Of several axes the last one varies fastest.
 """
 
 from __future__ import annotations
@@ -96,6 +96,13 @@ def chosen(trials: Sequence[Trial]) -> Trial:
     return next(trial for trial in trials if trial.mean >= best.mean - best.error - 1e-12)
 
 
+def rule(networks: int) -> str:
+    """How `chosen` chooses, in words."""
+    if networks == 1:
+        return "the best mean, the first of equal ones, as one network has no standard error"
+    return "the first setting within one standard error of the best"
+
+
 def name_of(setting: Setting) -> str:
     """What a setting is called in a table."""
     return ", ".join(f"{key}={value}" for key, value in setting.items())
@@ -145,7 +152,7 @@ def record(trials: Sequence[Trial], asked: int, budget: Budget, facts: Mapping[s
     best, taken = max(trials, key=lambda trial: trial.mean), chosen(trials)
     return {
         **facts,
-        "rule": "the first setting within one standard error of the best",
+        "rule": rule(len(best.accuracies)),
         "budget": {"settings": budget.settings, "seconds": budget.seconds},
         "settings_of_the_grid": asked,
         "settings_tried": len(trials),
