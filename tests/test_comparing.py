@@ -53,6 +53,16 @@ def test_a_pair_shows_its_difference_and_costs(tmp_path: Path) -> None:
     json.dumps(record, allow_nan=False)
 
 
+def test_two_equal_differences_are_no_interval_without_width(tmp_path: Path) -> None:
+    folders = [made(tmp_path / "dm", [0.5, 0.6]), made(tmp_path / "idm", [0.75, 0.85], method="idm")]
+    found = compare(folders, seeds=2, asked=NEVER)
+    console = Console(record=True, width=200)
+    console.print(*found.tables())
+    assert "+25.0" in (told := console.export_text()) and "[+25.0" not in told
+    assert any("over two says nothing" in note for note in found.record["notes"])
+    assert "over two says nothing" in write_comparison(found.record, tmp_path / "page").read_text()
+
+
 def test_sets_of_one_method_are_one_contender(tmp_path: Path) -> None:
     folders = [
         made(

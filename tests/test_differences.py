@@ -62,6 +62,15 @@ def test_only_common_networks_count_and_without_any_it_refuses() -> None:
         gap([ours], [])
 
 
+def test_two_that_agree_by_chance_have_no_interval() -> None:
+    found = gap(sets([[0.9, 0.8]]), sets([[0.5, 0.4]]))  # equal but for rounding
+    assert found.mean == pytest.approx(0.4) and (found.low, found.high, found.error) == (None, None, None)
+    assert found.n == 2 and not found.sure
+    assert gap(sets([[0.9, 0.8, 0.7]]), sets([[0.5, 0.4, 0.3]])).low == pytest.approx(0.4)
+    apart = [sets([[0.9], [0.9]], (0, 1)), sets([[0.5], [0.5]], (2, 3))]
+    assert gap(*apart).over == "sets, unpaired" and gap(*apart).low is None
+
+
 def test_sure_takes_two_errors_and_the_interval() -> None:
     assert Gap(0.03, 0.001, 0.059, 0.01, 5, "networks").sure
     assert not Gap(0.03, -0.001, 0.061, 0.01, 3, "networks").sure

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from infodistill.distilled import Distilled
-from infodistill.evaluation.result import COLUMNS
+from infodistill.evaluation.result import COLUMNS, in_words
 from infodistill.reporting.pictures import grid_caption
 from infodistill.serialise import safe_name
 from infodistill.types import LabelKind, ValueSpace
@@ -144,8 +144,8 @@ def _results(results: Mapping[str, Any] | None) -> str:
         for net, columns in result["nets"].items():
             for column in (name for name in COLUMNS if columns.get(name)):
                 s = columns[column]
-                shown = f"{100 * s['mean']:.1f} ± {100 * s['std']:.1f}"
-                lines.append(f"| {_text(protocol)} | {_text(net)} | {column.replace('_', ' ')} | {shown} | {s['n']} |")
+                names = f"{_text(protocol)} | {_text(net)} | {column.replace('_', ' ')}"
+                lines.append(f"| {names} | {in_words(s)} | {s['n']} |")
     return "\n".join([*lines, ""])
 
 

@@ -138,7 +138,8 @@ def _bars(members: Sequence[tuple[Run, Mapping[str, Any], str]], drawn_as: Mappi
             for column in (name for name in columns if result["nets"][net].get(name)):
                 score = result["nets"][net][column]
                 colour, hollow = REFERENCES.get(column, drawn_as[run.label].colour), column in HOLLOW
-                found.append(Bar(_bar_label(run, column), score["mean"], score["std"], colour, hollow))
+                spread = score["std"] if score["n"] > 1 else None
+                found.append(Bar(_bar_label(run, column), score["mean"], spread, colour, hollow))
     return list(dict.fromkeys(found))
 
 

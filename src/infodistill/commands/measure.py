@@ -67,7 +67,8 @@ def _tell(facts: dict[str, Any]) -> None:
     print("\nothers, mean ± standard deviation over teachers")
     for name in ("cmi", "nce", "nwj", "ceiling"):
         entry = facts[name]
-        spread = f" ± {entry['std']:.4f} (n={entry['n']})" if "std" in entry else ""
+        spread = f" ± {entry['std']:.4f}" if entry.get("n", 1) > 1 else ""
+        spread += f" (n={entry['n']})" if "n" in entry else ""
         print(f"{name:8} {entry['mean']:.4f}{spread}   {entry['note']}")
     print(f"bounds of sampling, read on {facts['held_out']}; in brackets random real subsets of this size")
     for name in NOTES:

@@ -84,6 +84,11 @@ def _cautions(groups: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         )
     if any(found["over"] == "sets, unpaired" for found in gaps):
         yield "Sets of other distillation seeds than the reference's are no pairs: those intervals are Welch's"
+    if any(found["low"] is None and found["n"] > 1 for found in gaps):
+        yield (
+            "Where both of two differences are the same no interval is shown: a width of 0 over two says nothing, "
+            "give more --seeds, or more sets"
+        )
     for group in groups:
         if len(group["contenders"]) == 1:
             yield f"{group['task']}: one method ({group['reference']}), so there is no difference to show"

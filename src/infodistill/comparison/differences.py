@@ -11,6 +11,9 @@ from typing import Any
 Networks = Mapping[int, float]
 """Accuracy in [0, 1] by network seed: what one set came to."""
 
+FEW, NOTHING = 2, 1e-12
+"""Units that may agree by chance, and a standard error that is rounding."""
+
 
 @dataclass(frozen=True)
 class Scored:
@@ -28,6 +31,7 @@ class Scored:
 class Gap:
     """A mean difference, its 95 % interval `low` to `high` and standard error, None where `n` units cannot give them.
 
+    One unit cannot, nor can two whose difference is the same: that is chance, and no interval without width.
     `over` says what varies inside the interval: `sets, paired by seed`, `sets, unpaired` or `networks`.
     """
 
@@ -102,6 +106,8 @@ def _paired(differences: Sequence[float], over: str) -> Gap:
     if n < 2:
         return Gap(mean, None, None, None, n, over)
     error = stdev(differences) / sqrt(n)
+    if n == FEW and error < NOTHING:
+        return Gap(mean, None, None, None, n, over)
     half = t_half_width(error, n - 1)
     return Gap(mean, mean - half, mean + half, error, n, over)
 
@@ -109,9 +115,10 @@ def _paired(differences: Sequence[float], over: str) -> Gap:
 def _welch(a: Sequence[float], b: Sequence[float]) -> Gap:
     """Two independent means with variances of their own; degrees of freedom after Welch and Satterthwaite."""
     mean, parts = fmean(a) - fmean(b), [variance(values) / len(values) for values in (a, b)]
-    total = sum(parts)
-    if total == 0:
-        return Gap(mean, mean, mean, 0.0, len(a) + len(b), "sets, unpaired")
+    total, n = sum(parts), len(a) + len(b)
+    if sqrt(total) < NOTHING:
+        known = None if max(len(a), len(b)) <= FEW else mean
+        return Gap(mean, known, known, None if known is None else 0.0, n, "sets, unpaired")
     freedom = total**2 / sum(part**2 / (len(values) - 1) for part, values in zip(parts, (a, b), strict=True))
     half = t_half_width(sqrt(total), freedom)
-    return Gap(mean, mean - half, mean + half, sqrt(total), len(a) + len(b), "sets, unpaired")
+    return Gap(mean, mean - half, mean + half, sqrt(total), n, "sets, unpaired")

@@ -57,7 +57,7 @@ class Score:
         }
 
     def text(self) -> str:
-        return f"{100 * self.mean:.1f} ± {100 * self.std:.1f}"
+        return in_words(self.as_dict())
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Result:
         return {**self.as_dict(), "values": values, **how}
 
     def table(self) -> Table:
-        """Accuracies in per cent, mean ± sample std, one row a network."""
+        """Accuracies in per cent, mean ± sample std where there are several, one row a network."""
         used = [column for column in COLUMNS if any(column in columns for columns in self.nets.values())]
         table = Table(title=f"protocol {self.protocol.name}, {self.ipc} images per class, accuracy in %")
         for heading in ("network", *used):
@@ -117,6 +117,12 @@ class Result:
         columns.setdefault("full", None)
         columns["full_reason"] = self.full_reasons.get(name)
         return columns
+
+
+def in_words(score: Mapping[str, Any]) -> str:
+    """Mean ± std of a score, accuracies in [0, 1] as per cent; one number has no spread, and none is shown."""
+    spread = "" if score.get("n") == 1 else f" ± {100 * score['std']:.1f}"
+    return f"{100 * score['mean']:.1f}{spread}"
 
 
 def seeds_of(record: Mapping[str, Any], net: str) -> list[int]:

@@ -9,6 +9,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from infodistill.evaluation.result import in_words
+
 
 def page(template: str, **content: Any) -> str:
     """The text of a template; `made` is the time of now."""
@@ -25,8 +27,8 @@ def page(template: str, **content: Any) -> str:
 
 
 def percent(score: Mapping[str, Any] | None) -> str:
-    """Mean ± std of a score, accuracies in [0, 1] as per cent."""
-    return "–" if not score else f"{100 * score['mean']:.1f} ± {100 * score['std']:.1f}"
+    """Mean ± std of a score, accuracies in [0, 1] as per cent; one number has no spread."""
+    return "–" if not score else in_words(score)
 
 
 def points(fraction: float | None) -> str:

@@ -173,4 +173,5 @@ def _spread(entry: Mapping[str, Any], key: str, between: tuple[float, float] | N
         return ""
     if key == "mean":
         return f" [{shown(between[0])}, {shown(between[1])}]"
-    return f" ± {shown(entry[key]['std'])} (n={entry[key]['n']})"
+    found = entry[key]
+    return (f" ± {shown(found['std'])}" if found["n"] > 1 else "") + f" (n={found['n']})"

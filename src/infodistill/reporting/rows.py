@@ -60,7 +60,7 @@ class Bar:
 
     label: str
     mean: float
-    std: float
+    std: float | None
     colour: str
     hollow: bool = False
 
@@ -68,18 +68,19 @@ class Bar:
 @own_settings()
 def bars(shown: Sequence[Bar]) -> Figure:
     """A name, a number and a bar a row, with standard deviations; from 0 unless every accuracy exceeds 0.5."""
-    ends = [(100 * (bar.mean - bar.std), 100 * (bar.mean + bar.std)) for bar in shown]
+    ends = [(100 * (bar.mean - (bar.std or 0)), 100 * (bar.mean + (bar.std or 0))) for bar in shown]
     lowest, highest = min(low for low, _ in ends), max(high for _, high in ends)
     start = max(0.0, 10 * math.floor((lowest - 10) / 10)) if lowest > 50 else 0.0
     limits = (start, max(start + 1, highest + 0.02 * (highest - start)))
-    told = [f"{100 * bar.mean:.1f} ± {100 * bar.std:.1f}" for bar in shown]
+    told = [f"{100 * bar.mean:.1f}" + ("" if bar.std is None else f" ± {100 * bar.std:.1f}") for bar in shown]
     words = "test accuracy, %" + (f" (the axis starts at {start:.0f})" if start else "")
     figure, axes, places = rows([bar.label for bar in shown], told, words, limits)
     for bar, place in zip(shown, places, strict=True):
         face = PAPER if bar.hollow else bar.colour
         axes.barh(place, 100 * bar.mean - start, BAR, start, facecolor=face, edgecolor=bar.colour, linewidth=1)
         for colour, width, cap in ((PAPER, 3.2, 0), (INK, 1.2, 3)):  # the rim keeps it apart from the bar
-            axes.errorbar(100 * bar.mean, place, xerr=100 * bar.std, color=colour, linewidth=width, capsize=cap)
+            if bar.std is not None:
+                axes.errorbar(100 * bar.mean, place, xerr=100 * bar.std, color=colour, linewidth=width, capsize=cap)
     axes.set_xticks([tick for tick in axes.get_xticks() if start <= tick <= min(100, limits[1])])
     axes.set_xlim(*limits)
     return figure
