@@ -98,9 +98,12 @@ def test_dry_run_writes_nothing(tmp_path: Path) -> None:
 
 
 def test_validation_chooses_on_held_out_training_data_and_runs_again_on_all(tmp_path: Path) -> None:
-    out = distil(tmp_path / "chosen", "--add", "cmi=ratio:0.01,3", "--validate", "0.1", "--set", "protocol=quick")
+    out = tmp_path / "chosen"
+    given = ["--add", "cmi=0,ratio:0.01,ratio:3", "--validate", "0.1", "--set", "protocol=quick", "--out", str(out)]
+    told = CliRunner().invoke(app, ["distill", "--data", "digits", "--ipc", "2", "--steps", str(STEPS), *TINY, *given])
     record = infodistill.load(out).meta["validation"]
-    assert set(record["scores"]) == {"cmi=ratio:0", "cmi=ratio:0.01", "cmi=ratio:3"}
+    assert set(record["scores"]) == {"cmi=0", "cmi=ratio:0.01", "cmi=ratio:3"}
+    assert f"chosen: {record['chosen']} (held-out accuracy " in told.stderr and "129 images, 3 networks" in told.stderr
     assert record["scores"][record["chosen"]] == max(record["scores"].values())
     assert record["held_out_images"] == 129
     whole = infodistill.load_data("digits")

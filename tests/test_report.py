@@ -110,7 +110,7 @@ def test_two_runs_side_by_side(tmp_path: Path) -> None:
     # two grids; one bar chart, and value and norm of two terms (the weights never moved)
     assert checker.tags.count("img") == 2 and len(checker.charts) == 1 + 2 * 2
     assert checker.charts[1:3] == ["match, value over steps", "match, pixel-gradient norm over steps"]
-    assert "DM+CMI" in text and "80.0 ± 1.0" in text and "97.0 ± 1.0" in text
+    assert "DM+CMI" in text and "80.0 ± 1.0" in text and "97.0 <small>n=1</small>" in text
     assert re.search("[+−]0.0 <small>± 1.2 s.e., n=3", text)
     assert "it was not asked for" in text and "weight λ 1 throughout" in text
     assert "ratio r is set" in text and "12.5" in text and "1,536" in text
