@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 @one_sentence
 def import_set(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A .pt file, a folder of them, or of class folders.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A .pt file, Parquet, a folder of them, or of class folders.")
+    ],
     data: Annotated[str, typer.Option(help="The data the set came from: digits, cifar10, a folder, ...")],
     out: Annotated[Path, typer.Option(help="Folder of the artefact.")],
     space: Annotated[
@@ -36,9 +38,11 @@ def import_set(
     factor: Annotated[int, typer.Option(min=1, help="Tiles along each side of an image (IDC: 2).")] = 1,
     which: Annotated[int, typer.Option(help="The set to take where a file holds several.")] = 0,
     method: Annotated[str, typer.Option(help="The method, for the card.")] = "imported",
-    net: Annotated[str | None, typer.Option(help="Network to evaluate by.  [default: a ConvNet by size]")] = None,
+    net: Annotated[
+        str | None, typer.Option(help="Network to evaluate by.  [default: the export's, or a ConvNet by size]")
+    ] = None,
     protocol: Annotated[
-        str | None, typer.Option(help="How it is to be evaluated.  [default: by labels, rate and size]")
+        str | None, typer.Option(help="How it is to be evaluated.  [default: the export's, or by labels, rate, size]")
     ] = None,
     license_: Annotated[str | None, typer.Option("--license", help="Of the set, for the card.")] = None,
     size: Annotated[int | None, typer.Option(help="Resize the data to this many pixels.")] = None,
@@ -47,7 +51,7 @@ def import_set(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was read as JSON.")] = False,
 ) -> None:
-    """Make a set that somebody published an artefact: a .pt pair, DD-Ranking's folder, or a folder of images.
+    """Make a set that somebody published an artefact: a .pt pair, DD-Ranking's folder, Parquet, or images.
 
     Example: infodistill import images_best.pt --data cifar10 --space zca --out runs/mtt
     """

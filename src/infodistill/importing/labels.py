@@ -55,6 +55,28 @@ def beside(rows: Labelled, y: Tensor, classes: int) -> Labelled:
     return Labelled(y, kept, rows.kind, rows.words + aside)
 
 
+def in_class_order(
+    labels: Tensor, rows: Tensor | None, theirs: Sequence[str], ours: Sequence[str]
+) -> tuple[Tensor, Tensor | None]:
+    """Labels (n,) and rows (n, k) of a file that calls its classes `theirs`, in the class order of the data.
+
+    Raises:
+        ValueError: the names are not those of the data, or a label is the number of none.
+    """
+    if sorted(theirs) != sorted(ours):
+        odd = next((name for name in theirs if name not in ours), None)
+        why = f"{odd!r} is none of them" if odd is not None else f"{len(theirs)} names for {len(ours)} classes"
+        few = ", ".join(ours[:6]) + (", …" if len(ours) > 6 else "")
+        raise ValueError(f"the classes of the file are not those of the data, which has {few}: {why}")
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < len(theirs):
+        seen = f"{int(labels.min())}..{int(labels.max())}"
+        raise ValueError(f"the labels lie in {seen}, the file names {len(theirs)} classes")
+    place = torch.tensor([list(ours).index(name) for name in theirs])
+    if rows is not None and rows.shape[1:] != place.shape:
+        raise ValueError(f"the soft labels have shape {tuple(rows.shape)}, the file names {len(theirs)} classes")
+    return place[labels], None if rows is None else rows[:, place.argsort()]
+
+
 def in_order(found: Labelled, theirs: Sequence[str], ours: Sequence[str]) -> Labelled:
     """The same labels, when class i of the file is called `theirs[i]`, in the class order of the data.
 

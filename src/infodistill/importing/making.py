@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,12 +13,15 @@ from torch import Tensor
 from infodistill import nets
 from infodistill.data import load_data
 from infodistill.data.cache import file_sha256
+from infodistill.data.parquet import parquet_files
 from infodistill.distilled import ALL_ROWS, Distilled
-from infodistill.evaluation.protocols import protocol_for
+from infodistill.evaluation.protocols import EvaluationProtocol, protocol_for
 from infodistill.importing.folders import read_images
 from infodistill.importing.labels import Labelled, beside, in_order, read_labels
 from infodistill.importing.layout import shaped
+from infodistill.importing.own_export import Told, told_by
 from infodistill.importing.request import Published
+from infodistill.importing.rows import read_rows
 from infodistill.importing.spaces import guess, named, whitened_space
 from infodistill.importing.tensors import SUFFIXES, Found, read_tensors
 from infodistill.real import RealData
@@ -50,13 +54,16 @@ def import_set(asked: Published) -> Imported:
         ValueError: the file is not a set, does not fit the data, or its space was not named.
     """
     real = load_data(asked.data, size=asked.size, skip_corrupt=asked.skip_corrupt)
-    nets.by_name(asked.net or _net(real.shape))
+    told = told_by(asked.path)
+    asked = replace(asked, net=asked.net or told.net or _net(real.shape))
+    nets.by_name(str(asked.net))
     found = _found(asked, real)
     images, notes = shaped(found.images, real.shape)
     labels = _labelled(asked, found, real)
     placed, warnings = _placed(asked, found, images, real)
     decoded, factors = _decoded(placed, asked.factor)
     repeated = torch.arange(len(images)).repeat_interleave(asked.factor**2)
+    protocol, how = _evaluated(asked, found, told, labels=labels, real=real)
     distilled = Distilled(
         decoded,
         labels.y[repeated],
@@ -65,13 +72,13 @@ def import_set(asked: Published) -> Imported:
         soft_labels=None if labels.rows is None else labels.rows[repeated],
         factors=factors,
         label_kind=labels.kind,
-        meta=_meta(asked, found, real, placed, labels),
+        meta={**_meta(asked, found, real, placed, labels), "protocol": protocol.as_dict()},
         **_learned(asked, found),
     )
     distilled.check(real)
     if warnings:
         distilled = distilled.with_meta(imported={**distilled.meta["imported"], "warning": warnings[0]})
-    return Imported(distilled, real, (*found.notes, *notes, *_remarks(distilled, labels)), warnings)
+    return Imported(distilled, real, (*found.notes, *notes, *_remarks(distilled, labels), how), warnings)
 
 
 @dataclass(frozen=True)
@@ -88,14 +95,26 @@ def _found(asked: Published, real: RealData) -> Found:
     path = asked.path
     if not path.exists():
         raise FileNotFoundError(f"there is no file or folder '{path}'")
+    if path.suffix == ".parquet" or (path.is_dir() and _is_parquet(path)):
+        _require_bytes(asked, "Parquet")
+        return read_rows(path, real.class_names, real.shape[0], asked.class_names)
     if path.is_file() or any(file.suffix in SUFFIXES for file in path.iterdir()):
         return read_tensors(path, asked.labels, asked.which)
-    if asked.space not in (None, "byte"):
-        raise ValueError(f"a folder of images holds 8-bit pixels: its --space is byte, not {asked.space}")
-    found = read_images(path, real.class_names, real.shape[0])
+    _require_bytes(asked, "a folder of images")
+    found = read_images(path, real.class_names, real.shape[0], asked.class_names)
     if asked.class_names is not None and found.rows is None:
         raise ValueError("--class-names is the order of numbers in a file: folders of images are called like classes")
     return found
+
+
+def _is_parquet(folder: Path) -> bool:
+    """Whether a folder holds Parquet files, and no tensors that were to be read."""
+    return bool(parquet_files(folder)) and not any(file.suffix in SUFFIXES for file in folder.iterdir())
+
+
+def _require_bytes(asked: Published, what: str) -> None:
+    if asked.space not in (None, "byte"):
+        raise ValueError(f"{what} holds 8-bit pixels: its --space is byte, not {asked.space}")
 
 
 def _labelled(asked: Published, found: Found, real: RealData) -> Labelled:
@@ -105,7 +124,8 @@ def _labelled(asked: Published, found: Found, real: RealData) -> Labelled:
     if found.rows is not None and asked.labels_are == "hard":
         return read_labels(found.labels, *size)
     labels = read_labels(found.labels if found.rows is None else found.rows, *size, asked.labels_are)
-    ordered = labels if asked.class_names is None else in_order(labels, asked.class_names, real.class_names)
+    numbered = asked.class_names is not None and not found.named
+    ordered = in_order(labels, asked.class_names or (), real.class_names) if numbered else labels
     return ordered if found.rows is None else beside(ordered, found.labels, real.num_classes)
 
 
@@ -157,16 +177,12 @@ def _learned(asked: Published, found: Found) -> dict[str, Any]:
 
 
 def _meta(asked: Published, found: Found, real: RealData, placed: Placed, labels: Labelled) -> dict[str, Any]:
-    rate = asked.lr if asked.lr is not None else found.rate
-    name = asked.protocol or _protocol(asked.factor, rate, labels.kind, real.shape)
-    ipc = int(labels.y.bincount().max())
     content = sha256("".join(file_sha256(file) for file in found.files).encode())
     facts = {
         "data": real.name,
         "fingerprint": real.fingerprint,
         "method": asked.method,
-        "net": asked.net or _net(real.shape),
-        "protocol": protocol_for(name, real.name, ipc=ipc, classes=real.num_classes).as_dict(),
+        "net": asked.net,
         "source": {"data": asked.data, "size": asked.size, "skip_corrupt": asked.skip_corrupt},
         "imported": {
             "file": asked.path.name,
@@ -178,6 +194,19 @@ def _meta(asked: Published, found: Found, real: RealData, placed: Placed, labels
         "license": asked.license,
     }
     return {name: value for name, value in facts.items() if value is not None}
+
+
+def _evaluated(
+    asked: Published, found: Found, told: Told, *, labels: Labelled, real: RealData
+) -> tuple[EvaluationProtocol, str]:
+    """The protocol: as asked, else as the export tells, else that of such sets; and where it is from."""
+    if asked.protocol is None and (carried := told.protocol()) is not None:
+        return carried, f"protocol: {carried.name}, which the README of the export carries"
+    rate = asked.lr if asked.lr is not None else found.rate
+    name = asked.protocol or _protocol(asked.factor, rate, labels.kind, real.shape)
+    ipc = int(labels.y.bincount().max())
+    why = "" if asked.protocol else ", by default: nothing tells how this set is evaluated (--protocol does)"
+    return protocol_for(name, real.name, ipc=ipc, classes=real.num_classes), f"protocol: {name}{why}"
 
 
 def _net(shape: tuple[int, int, int]) -> str:

@@ -11,7 +11,7 @@ class Published:
     """A published set and what is known of it.
 
     Args:
-        path: a `.pt` file, a folder of such files, or a folder of class folders of images.
+        path: a `.pt` or `.parquet` file, a folder of such files, or a folder of class folders of images.
         data: the data it came from, by name or path.
         space: its value space, see `importing.spaces.SPACES`; None only for images, which are 8-bit pixels.
         size: side the data is resized to, as for `load_data`.
@@ -26,8 +26,8 @@ class Published:
         factor: tiles along each side of a stored image (IDC, IDM: 2), for pixels only.
         which: the set to take of several in one file.
         method: the method's name for the card.
-        net: the network to evaluate by; None: a ConvNet that fits the size.
-        protocol: the protocol to evaluate under; None: told by labels, rate and size.
+        net: the network to evaluate by; None: that of our export, else a ConvNet that fits the size.
+        protocol: the protocol to evaluate under; None: that of our export, else told by labels, rate and size.
         license: for the card.
     """
 

@@ -33,7 +33,8 @@ DEEPEST = 8
 class Found:
     """What a file holds: images as stored, labels as stored or None, a learned rate or None, files, what was chosen.
 
-    `rows` are label rows of images whose classes are known without them, from the folders they lie in.
+    `rows` are label rows of images whose classes are known without them, from the folders they lie in. `named`: the
+    file names its classes, so labels and rows are in the order of the data already.
     """
 
     images: Tensor
@@ -42,6 +43,7 @@ class Found:
     files: tuple[Path, ...]
     notes: tuple[str, ...] = ()
     rows: Tensor | None = None
+    named: bool = False
 
 
 def read_tensors(path: Path, labels: Path | None = None, which: int = 0) -> Found:

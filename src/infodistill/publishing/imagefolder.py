@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from infodistill.publishing.form import Form, eight_bit, of_pixels
 from infodistill.publishing.names import folder_names
 from infodistill.serialise import write_bytes
 from infodistill.types import ValueSpace
+
+CLASS = "class_name"
+"""The entry of metadata.jsonl with the name of the class as it is, which its folder may not be able to have."""
 
 FRONT = {
     "configs": [
@@ -32,7 +36,7 @@ dataset = ImageFolder("train")  # hard labels: the folders sort as the classes a
 
 from datasets import load_dataset
 dataset = load_dataset(".")  # image, label (ClassLabel)
-dataset = load_dataset(".", "metadata")  # image, label (its number) and, where there are some, soft_label
+dataset = load_dataset(".", "metadata")  # image, class_name, label (its number) and, where there are some, soft_label
 ```
 """
 
@@ -45,8 +49,9 @@ before mean and std, `ImageFolder("train", transform=torchvision.transforms.Gray
 def imagefolder(distilled: Distilled, space: ValueSpace) -> Form:
     """PNG files in class folders. `space`: mean and std readers are told to normalise by.
 
-    `metadata.jsonl` has a line {"file_name", "label", "soft_label"} per image; `soft_label` where there are some. A
-    folder is called like its class, or number and name where the names would not sort as the classes are numbered.
+    `metadata.jsonl` has a line {"file_name", "class_name", "label", "soft_label"} per image; `soft_label` where there
+    are some. A folder is called like its class, or number and name where the names would not sort as the classes are
+    numbered; letters that are not safe in a path become '-'.
 
     Raises:
         ValueError: a class without an image (no reader sees an empty folder, so every later class would get another
@@ -57,16 +62,30 @@ def imagefolder(distilled: Distilled, space: ValueSpace) -> Form:
     form, losses = of_pixels(distilled, stored, space)
     hidden = () if form.soft_labels is None else ("soft labels are only in metadata.jsonl, which torchvision ignores",)
 
+    renamed = _renamed(distilled.class_names)
+
     def fill(folder: Path) -> None:
         names = folder_names(distilled.class_names)
         lines: list[str] = []
         for row, label in enumerate(form.y.tolist()):
             name = f"{names[label]}/{row:05d}.png"
             write_bytes(folder / "train" / name, png(stored.pixels[row]))
-            lines.append(json.dumps({"file_name": name, **label_entries(form, row)}))
+            lines.append(json.dumps({"file_name": name, CLASS: form.class_names[label], **label_entries(form, row)}))
         write_bytes(folder / "train" / "metadata.jsonl", ("\n".join(lines) + "\n").encode())
 
-    return Form(form, (*losses, *hidden), READING + (GREY if distilled.shape[0] == 1 else ""), fill, FRONT)
+    return Form(form, (*losses, *hidden, *renamed), READING + (GREY if distilled.shape[0] == 1 else ""), fill, FRONT)
+
+
+def _renamed(classes: Sequence[str]) -> tuple[str, ...]:
+    """What becomes of names that no folder can have."""
+    odd = [(name, folder) for name, folder in zip(classes, folder_names(classes), strict=True) if name not in folder]
+    if not odd:
+        return ()
+    name, folder = odd[0]
+    return (
+        f"{len(odd)} class names hold letters that folders are not given, {name!r} is {folder}: the names are in "
+        "metadata.jsonl, which torchvision ignores",
+    )
 
 
 def _refuse_gaps(distilled: Distilled) -> None:

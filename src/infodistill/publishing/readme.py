@@ -8,9 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from infodistill.distilled import Distilled
+from infodistill.evaluation.job import protocol_carried
 from infodistill.evaluation.result import Score
 from infodistill.publishing.form import Form
 from infodistill.serialise import safe_name
+
+OWN = "infodistill"
+"""The entry of the header that only we read: the protocol and the network the set is evaluated by."""
 
 
 def readme(source: Distilled, form: Form, accuracy: Accuracy | None) -> str:
@@ -19,7 +23,7 @@ def readme(source: Distilled, form: Form, accuracy: Accuracy | None) -> str:
     name = f"{meta.get('data', 'dataset')}, distilled"
     losses = form.losses or ("nothing",)
     lines = [
-        _front(meta, form.front),
+        _front(meta, {**form.front, **_own(source)}),
         f"# {_text(name)}\n",
         f"{len(made)} images in {made.num_classes} classes on which a network trains in place of the full data, "
         f"exported by infodistill (method: {_text(str(meta.get('method', 'unknown')))}).\n",
@@ -76,6 +80,15 @@ def _front(meta: Mapping[str, Any], front: Mapping[str, Any]) -> str:
         **front,
     }
     return "---\n" + "\n".join(f"{name}: {json.dumps(value)}" for name, value in facts.items()) + "\n---\n"
+
+
+def _own(source: Distilled) -> dict[str, Any]:
+    """What an import of the export goes on with; nothing for a set that says nothing of it."""
+    meta = source.meta
+    carried = protocol_carried(source, str(meta.get("data", ""))).as_dict() if "protocol" in meta else None
+    told = {"protocol": carried, "net": meta.get("net")}
+    kept = {name: value for name, value in told.items() if value is not None}
+    return {OWN: kept} if kept else {}
 
 
 def _space(form: Distilled) -> str:
