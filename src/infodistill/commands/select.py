@@ -39,7 +39,8 @@ def select(
     import time
 
     from infodistill import nets
-    from infodistill.data.noted import read_aloud
+    from infodistill.data import load_data
+    from infodistill.data.noted import announce
     from infodistill.diffusion.running.making import default_net, default_protocol
     from infodistill.evaluation.assessing import refresh_report
     from infodistill.evaluation.protocols import protocol_for
@@ -48,7 +49,7 @@ def select(
         raise ValueError(f"unknown method '{method}', select knows {', '.join(METHODS)}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"'{out}' exists and is not empty: choose another --out")
-    real = read_aloud(data, size=size, skip_corrupt=skip_corrupt, say=say)
+    real = load_data(data, size=size, skip_corrupt=skip_corrupt)
     name, how = net or default_net(real.shape), protocol or default_protocol(real.shape)
     nets.by_name(name)
     facts: dict[str, Any] = {
@@ -57,6 +58,7 @@ def select(
         "source": {"data": data, "size": size, "skip_corrupt": skip_corrupt},
         "data_notes": dict(real.notes),
     }
+    announce(real, say)
     start = time.perf_counter()
     made = _selected(real, method, ipc, seed=seed, device=device)
     seconds = round(time.perf_counter() - start, 3)

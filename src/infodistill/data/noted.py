@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from infodistill.data import load_data
 from infodistill.data.walk import HARMLESS
 from infodistill.real import RealData
 
@@ -15,12 +14,10 @@ _NAMED = 4
 Say = Callable[[str], None]
 
 
-def read_aloud(data: str, *, size: int | None, skip_corrupt: bool, say: Say) -> RealData:
-    """`load_data`, and a word on what was read, before anything is made of it."""
-    real = load_data(data, size=size, skip_corrupt=skip_corrupt)
+def announce(real: RealData, say: Say) -> None:
+    """Say what was read: when the request is known to be sound, so that a mistake stays one sentence."""
     for line in told(real):
         say(line)
-    return real
 
 
 def told(real: RealData) -> list[str]:

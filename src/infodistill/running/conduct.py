@@ -14,8 +14,9 @@ from infodistill.building import jobs
 from infodistill.building.jobs import Strength
 from infodistill.compute import Policy, resolve
 from infodistill.compute.peak import peak_memory
+from infodistill.data import load_data
 from infodistill.data.cache import cache_dir
-from infodistill.data.noted import read_aloud
+from infodistill.data.noted import announce
 from infodistill.distillation import Distillation
 from infodistill.distilled import Distilled
 from infodistill.progress import Tell
@@ -68,7 +69,7 @@ class Outcome:
 
 def prepare(request: Request, *, tell: Tell | None = None, say: Say = quiet) -> Prepared:
     """Read the data and resolve everything that a mistake can be found in before anything is trained."""
-    real = read_aloud(request.data, size=request.size, skip_corrupt=request.skip_corrupt, say=say)
+    real = load_data(request.data, size=request.size, skip_corrupt=request.skip_corrupt)
     recipe = jobs.fitted(parse(request.recipe, request.recipe_name), real)
     if recipe.warning is not None:
         say(f"warning: {recipe.warning}")
@@ -81,6 +82,7 @@ def prepare(request: Request, *, tell: Tell | None = None, say: Say = quiet) -> 
     grid = {name: tuple(Strength(**one) for one in strengths) for name, strengths in request.add.items()}
     jobs.protocol(recipe, real)
     jobs.rehearse(recipe, real, {name: max(s, key=lambda one: one.value) for name, s in grid.items()})
+    announce(real, say)
     return Prepared(request, real.to(policy.device), recipe, policy, grid, tell=tell, say=say)
 
 

@@ -20,8 +20,9 @@ import torch
 
 from infodistill.compute import Policy, resolve
 from infodistill.compute.peak import peak_memory
+from infodistill.data import load_data
 from infodistill.data.cache import cache_dir
-from infodistill.data.noted import read_aloud
+from infodistill.data.noted import announce
 from infodistill.diffusion import samplers
 from infodistill.diffusion.dit import published_plan
 from infodistill.diffusion.model import DiffusionModel
@@ -83,8 +84,7 @@ def prepare(
 ) -> Prepared:
     """Read the data, open the model (or train one), and find the mistakes before anything is drawn.
 
-    `device` is that of the run to be continued, if any: where the request leaves it open, it stays. `real` is
-    the data, if it was read (and told) already.
+    `device` is that of the run to be continued, for a request that leaves it open; `real` the data, if they were read.
 
     Raises:
         ValueError: an unknown name, a model for other classes or another size, or settings that contradict each other.
@@ -93,9 +93,9 @@ def prepare(
         raise ValueError(f"unknown sampler '{request.sampler}', known: {', '.join(SAMPLERS)}")
     check_named(request)
     policy, cache = _policy(request, device), cache_dir()
-    if real is None:
-        real = read_aloud(request.data, size=request.size, skip_corrupt=request.skip_corrupt, say=say)
+    real = load_data(request.data, size=request.size, skip_corrupt=request.skip_corrupt) if real is None else real
     protocol_of(request, real)
+    announce(real, say)
     model = model_for(request, real, policy, cache, tell=tell, say=say)
     plan = planned(request, model)
     model.sigmas(plan.steps)

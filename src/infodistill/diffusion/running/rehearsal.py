@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from infodistill.data import load_data
 from infodistill.data.cache import cache_dir
-from infodistill.data.noted import facts_of, read_aloud
+from infodistill.data.noted import announce, facts_of
 from infodistill.diffusion.fitting.generator_folder import find_generator
 from infodistill.diffusion.precision import lowered
 from infodistill.diffusion.running.candidates import COUNT
@@ -43,7 +44,7 @@ def rehearsed(request: SampleRequest, *, say: Say = print) -> dict[str, Any]:
     step costs at most a quarter more, through the denoiser 3 to 4 times.
     """
     check_named(request)
-    real = read_aloud(request.data, size=request.size, skip_corrupt=request.skip_corrupt, say=say)
+    real = load_data(request.data, size=request.size, skip_corrupt=request.skip_corrupt)
     trains = [*([TRAINS[request.method]] if request.method in TRAINS else []), *_classifiers(request)]
     together = request.together or max(1, TOGETHER // request.ipc)
     facts: dict[str, Any] = {
@@ -58,6 +59,7 @@ def rehearsed(request: SampleRequest, *, say: Say = print) -> dict[str, Any]:
         "seconds": None,
     }
     if request.generator is None and find_generator(real, cache_dir()) is None:
+        announce(real, say)
         _, plan, begun = to_train(real, cache_dir())
         first = f"{'the rest of ' if begun else ''}a generator of {real.name} ({plan.name}), {_steps(plan)}"
         return {**facts, "trains": [first, *trains, *_calibration(request)]}
