@@ -95,7 +95,7 @@ def test_names_no_folder_can_have_are_in_the_metadata_and_told(tmp_path: Path) -
     form.fill(tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "train" / "metadata.jsonl").read_text().splitlines()]
     assert [line["class_name"] for line in lines] == [NAMES[line["label"]] for line in lines]
-    assert any("3 class names" in loss and "'Spaniel größe' is 0-Spaniel-gr-e" in loss for loss in form.losses)
+    assert any("3 of 3 class names" in loss and "'Spaniel größe' is 0-Spaniel-gr-e" in loss for loss in form.losses)
     assert not any("class names" in loss for loss in imagefolder(artefact(2), SPACE).losses)
 
 

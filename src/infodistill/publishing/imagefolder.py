@@ -83,8 +83,8 @@ def _renamed(classes: Sequence[str]) -> tuple[str, ...]:
         return ()
     name, folder = odd[0]
     return (
-        f"{len(odd)} class names hold letters that folders are not given, {name!r} is {folder}: the names are in "
-        "metadata.jsonl, which torchvision ignores",
+        f"{len(odd)} of {len(classes)} class names hold letters that folders are not given, {name!r} is {folder}: the "
+        "names are in metadata.jsonl, which torchvision ignores",
     )
 
 
