@@ -87,7 +87,7 @@ def test_convnet6_runs_at_64_and_says_why_not_at_32() -> None:
     with torch.no_grad():
         out = net(torch.randn(2, 3, 64, 64, generator=generator(1)))
     assert out.shape == (2, 10) and not torch.allclose(out[0], out[1])
-    with pytest.raises(ValueError, match="32x32 are too small for convnet6: .* too small to pool again.*convnet5"):
+    with pytest.raises(ValueError, match=r"32x32 are too small for convnet6: .* too small to pool again.*convnet5"):
         nets.by_name("convnet6")((3, 32, 32), 10)
 
 

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from infodistill.card import label_words
 from infodistill.comparison.crossing import crossings
 from infodistill.comparison.robustness import robust_sections
+from infodistill.progress import counted
 from infodistill.reporting.charts import PAGE, curves
 from infodistill.reporting.colours import CONTROL, MUTED, Look, looks
 from infodistill.reporting.drawing import svg
@@ -98,7 +99,7 @@ def _comparisons(runs: Sequence[Run], drawn_as: Mapping[str, Look]) -> Iterator[
 
 def _heading(run: Run, result: Mapping[str, Any], net: str, protocol: str) -> str:
     ipc, data = result["ipc"], run.distilled.meta.get("data", "unnamed data")
-    return f"{data}, {ipc} image{'s' if ipc != 1 else ''} per class, {net}, protocol {protocol}"
+    return f"{data}, {counted(ipc, 'image')} per class, {net}, protocol {protocol}"
 
 
 def _conditions(run: Run, result: Mapping[str, Any]) -> str:

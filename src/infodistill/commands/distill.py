@@ -91,7 +91,7 @@ def _run(prepared: Prepared, out: Path, place: Launch | None, *, resume: bool, a
 
 
 def _dry_run(prepared: Prepared, as_json: bool) -> None:
-    from infodistill.progress import duration
+    from infodistill.progress import counted, duration
     from infodistill.running.estimate import estimate
 
     facts = estimate(prepared)
@@ -101,18 +101,19 @@ def _dry_run(prepared: Prepared, as_json: bool) -> None:
     data, recipe, teachers = facts["data"], facts["recipe"], facts["teachers"]
     print(f"would read     {data['name']}: {data['images']} images {tuple(data['shape'])}, {data['classes']} classes")
     print(f"would test on  {data['test_images']} images")
-    print(f"would distil   {recipe['method']}, {recipe['ipc']} per class, {recipe['net']}, {recipe['steps']} steps")
+    steps = counted(recipe["steps"], "step")
+    print(f"would distil   {recipe['method']}, {recipe['ipc']} per class, {recipe['net']}, {steps}")
     for name, strengths in facts["terms"].items():
         print(f"with           {name}: " + "; ".join(f"{s['kind']} {s['value']:g}, {s['origin']}" for s in strengths))
     if teachers is not None:
         cached = f"{teachers['cached']} of {teachers['count']} are cached"
-        print(
-            f"would train    {teachers['count']} teachers {teachers['net']} ({cached}), {duration(teachers['seconds'])}"
-        )
+        count, time = counted(teachers["count"], "teacher"), duration(teachers["seconds"])
+        print(f"would train    {count} {teachers['net']} ({cached}), {time}")
     if (experts := facts["experts"]) is not None:
         cached = f"{experts['cached']} of {experts['count']} are cached"
-        print(f"would record   {experts['count']} experts {experts['net']} of {experts['epochs']} epochs ({cached}),")
-        print(f"               {experts['epochs_kept']} epochs kept, {duration(experts['seconds'])}")
+        count, epochs = counted(experts["count"], "expert"), counted(experts["epochs"], "epoch")
+        print(f"would record   {count} {experts['net']} of {epochs} ({cached}),")
+        print(f"               {counted(experts['epochs_kept'], 'epoch')} kept, {duration(experts['seconds'])}")
     print(f"speed          {facts['steps_per_second']:.2f} steps/s")
     print(f"time           {duration(facts['seconds'])}")
     print(f"memory         {facts['memory_bytes'] / 2**20:.0f} MiB")

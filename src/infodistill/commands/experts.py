@@ -139,7 +139,10 @@ def announced(cost: ExpertCost, net: str) -> str:
 
 
 def _print(told: dict[str, Any]) -> None:
+    from infodistill.progress import counted
+
     last = [100 * list(one.values())[-1] for one in told["accuracies"]]
     mean = sum(last) / len(last)
-    print(f"{told['count']} experts {told['net']}, training accuracy at the last kept epoch: mean {mean:.1f} %")
+    experts = f"{counted(told['count'], 'expert')} {told['net']}"
+    print(f"{experts}, training accuracy at the last kept epoch: mean {mean:.1f} %")
     print(f"kept in {told['folder']} ({told['disk_bytes'] / 2**20:.1f} MiB)")

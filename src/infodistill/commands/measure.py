@@ -59,9 +59,10 @@ def measure(
 
 def _tell(facts: dict[str, Any]) -> None:
     from infodistill.measures.set_information import NOTES
+    from infodistill.progress import counted
     from infodistill.reporting.profile import profile_lines
 
-    print(f"{facts['images']} images, {facts['networks']} teachers, {facts['unit']}")
+    print(f"{counted(facts['images'], 'image')}, {counted(facts['networks'], 'teacher')}, {facts['unit']}")
     for line in profile_lines(facts):
         print(line)
     print("\nothers, mean ± standard deviation over teachers")

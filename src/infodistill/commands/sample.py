@@ -114,7 +114,7 @@ def _run(request: SampleRequest, out: Path, *, resume: bool, as_json: bool) -> N
 
 def _dry_run(request: SampleRequest, as_json: bool) -> None:
     from infodistill.diffusion.running.rehearsal import rehearsed
-    from infodistill.progress import duration
+    from infodistill.progress import counted, duration
 
     facts = rehearsed(request, say=say)
     if as_json:
@@ -125,7 +125,8 @@ def _dry_run(request: SampleRequest, as_json: bool) -> None:
     print(f"would test on  {data['test_images']} images")
     for line in facts["trains"]:
         print(f"would train    {line}")
-    print(f"would sample   {facts['images']} images in {facts['groups']} groups, {facts['steps']} steps each")
+    groups, steps = counted(facts["groups"], "group"), counted(facts["steps"], "step")
+    print(f"would sample   {facts['images']} images in {groups}, {steps} each")
     if facts["seconds"] is not None:
         print(f"speed          {facts['steps_per_second']:.2f} steps/s a group")
         print(f"time           {duration(facts['seconds'])}")

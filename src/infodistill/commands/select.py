@@ -82,7 +82,7 @@ def _selected(real: RealData, method: str, ipc: int, *, seed: int, device: str) 
     from infodistill.building import jobs
     from infodistill.compute import resolve
     from infodistill.data.cache import cache_dir
-    from infodistill.progress import telling
+    from infodistill.progress import counted, telling
 
     policy = resolve(device)
     recipe = recipes.parse(recipes.find(real.name.lower(), "dm")[1])
@@ -90,5 +90,5 @@ def _selected(real: RealData, method: str, ipc: int, *, seed: int, device: str) 
         pool = jobs.teachers_for(
             recipe, real.to(policy.device), seed=seed, policy=policy, cache=cache_dir(), progress=tell
         )
-    say(f"features: the first of {len(pool.views)} teachers {recipe.teachers.net}")
+    say(f"features: the first of {counted(len(pool.views), 'teacher')} {recipe.teachers.net}")
     return (herding if method == "herding" else k_centre)(real.to(policy.device), pool.views[0], ipc)

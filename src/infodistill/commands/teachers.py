@@ -33,7 +33,7 @@ def teachers(
     Example: infodistill teachers --data digits --set teachers.count=10
     """
     from infodistill.building import jobs
-    from infodistill.progress import telling
+    from infodistill.progress import counted, telling
     from infodistill.running.asking import Asked, requested
     from infodistill.running.conduct import prepare
     from infodistill.scale.asked import fan_of
@@ -58,5 +58,5 @@ def teachers(
         show(told)
     else:
         listed = " ".join(f"{100 * accuracy:.1f}" for accuracy in pool.accuracies)
-        print(f"{told['count']} teachers {told['net']}, training accuracy in %: {listed}")
+        print(f"{counted(len(pool.accuracies), 'teacher')} {told['net']}, training accuracy in %: {listed}")
         print(f"kept in {ready.cache}/teachers")

@@ -13,6 +13,7 @@ from infodistill.compute.peak import peak_of
 from infodistill.evaluation.recording import Conditions, conditions, evaluations
 from infodistill.evaluation.result import seeds_of, values_of
 from infodistill.manifest import TENSORS, recorded
+from infodistill.progress import counted
 from infodistill.running.runs import Run, read_run
 from infodistill.serialise import canonical_json
 
@@ -39,7 +40,7 @@ class Entrant:
     @property
     def task_words(self) -> str:
         ipc = self.task[1]
-        return f"{self.meta.get('data', 'unnamed data')}, {ipc} image{'s' if ipc != 1 else ''} per class"
+        return f"{self.meta.get('data', 'unnamed data')}, {counted(ipc, 'image')} per class"
 
     @property
     def recipe(self) -> str:

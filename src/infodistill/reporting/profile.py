@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from infodistill.progress import counted
 from infodistill.reporting.colours import VARIABLES, Look
 from infodistill.running.runs import Run
 
@@ -43,7 +44,7 @@ def about(facts: Mapping[str, Any]) -> str:
     teachers = against.get("teachers") or {}
     return (
         f"{facts['images']} images in {told['set_bytes']:,} bytes, read on {facts['held_out']}{_data(against)}, "
-        f"through {facts['networks']} {teachers.get('net', '')} teachers{_made(against)}. "
+        f"through {counted(facts['networks'], teachers.get('net', '') + ' teacher')}{_made(against)}. "
         f"The label of a real image holds H(Y) = {told['label_entropy']:.2f} nats."
     ).replace("  ", " ")
 

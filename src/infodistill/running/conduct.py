@@ -19,7 +19,7 @@ from infodistill.data.cache import cache_dir
 from infodistill.data.noted import announce
 from infodistill.distillation import Distillation
 from infodistill.distilled import Distilled
-from infodistill.progress import Tell
+from infodistill.progress import Tell, counted
 from infodistill.real import RealData
 from infodistill.recipe import Recipe, parse
 from infodistill.running.runfolder import METRICS, Request, check_folder, follow, record_request
@@ -152,7 +152,7 @@ def _choices(prepared: Prepared, folder: Path) -> tuple[dict[str, Strength], Map
 def _announce(prepared: Prepared) -> None:
     recipe, say = prepared.recipe, prepared.say
     name = prepared.request.recipe_name
-    say(f"recipe: {name} ({recipe.method}, {recipe.ipc} per class, {recipe.net}, {recipe.steps} steps)")
+    say(f"recipe: {name} ({recipe.method}, {recipe.ipc} per class, {recipe.net}, {counted(recipe.steps, 'step')})")
     for name, strengths in prepared.grid.items():
         for strength in strengths:
             say(f"term {name}: {strength.kind} {strength.value:g}, {strength.origin}")
