@@ -44,6 +44,12 @@ def test_ranks_are_shared_and_tasks_apart(tmp_path: Path) -> None:
     json.dumps(record, allow_nan=False)
 
 
+def test_equal_values_have_no_interval(tmp_path: Path) -> None:
+    made(tmp_path / "dm", [0.8, 0.8])
+    (row,) = leaderboard(tmp_path)["boards"][0]["rows"]
+    assert row["half_interval"] is None and row["error"] == 0
+
+
 def test_other_protocols_networks_and_settings_have_tables_of_their_own(tmp_path: Path) -> None:
     folders = [made(tmp_path / method, POOR, method=method) for method in ("dm", "idm")]
     record_result(folders[0], evaluation({"small": POOR}, protocol="dsa"))

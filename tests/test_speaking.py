@@ -143,6 +143,10 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("report", "{0}/a", "--out", "{0}/c/page.html"),
         ("tune", "--data", "{0}/data.npz", "--try", "steps=1,2", "--nets", "1", "--out", "{0}/c"),
         ("distill", "--data", "{0}/data.npz", "--ipc", "2", "--steps", "1", "--out", "{0}/c"),
+        ("select", "--data", "{0}/data.npz", "--method", "random", "--ipc", "2", "--out", "{0}/c"),
+        ("sample", "--data", "{0}/data.npz", "--method", "dit", "--ipc", "1", "--out", "{0}/c"),
+        ("import", "{0}/set.pt", "--data", "{0}/data.npz", "--out", "{0}/c"),
+        ("generator", "train", "--data", "{0}/data.npz", "--steps", "1", "--out", "{0}/c"),
     ],
     ids=lambda words: f"{words[0]}-{'out' if '--out' in words else 'folder'}",
 )

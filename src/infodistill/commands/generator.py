@@ -59,8 +59,10 @@ def train(
     Example: infodistill generator train --data digits --out models/digits
     """
     from infodistill.data import cache_dir, load_data
+    from infodistill.data.noted import announce
     from infodistill.diffusion.fitting.generator_folder import cached_folder, finished, stored_plan
     from infodistill.diffusion.fitting.generators import train_generator
+    from infodistill.files import require_writable
     from infodistill.progress import telling
 
     settings = _settings(set_ or [], {"steps": steps, "batch": batch, "lr": lr})
@@ -78,7 +80,8 @@ def train(
     plan = _budgeted(real, stored or plan, minutes, steps, planned_anew=stored is None)
     if dry_run:
         return _dry_run(real, plan, folder, as_json)
-    say(f"data: {real.name}, {len(real)} images {real.shape}, {real.num_classes} classes")
+    require_writable(folder)
+    announce(real, say)
     say(f"generator: {plan.name}, {plan.denoising.fit.steps} steps of {plan.denoising.batch} images, in {folder}")
     with telling() as tell:
         train_generator(real, folder, plan, device=real.device, tell=tell)

@@ -56,6 +56,7 @@ def import_set(
     Example: infodistill import images_best.pt --data cifar10 --space zca --out runs/mtt
     """
     from infodistill.evaluation.assessing import refresh_report
+    from infodistill.files import require_writable
     from infodistill.importing import Published, import_set
     from infodistill.importing.reading_options import names_of, numbers_of
 
@@ -63,6 +64,7 @@ def import_set(
         raise ValueError(f"'{out}' holds an artefact already: choose another --out")
     if out.exists() and (not out.is_dir() or any(not path.name.endswith(".partial") for path in out.iterdir())):
         raise ValueError(f"'{out}' exists and is not an empty folder: choose another --out")
+    require_writable(out)
     found = import_set(
         Published(
             file, data, space, size, skip_corrupt, labels, labels_are, lr, names_of(class_names),

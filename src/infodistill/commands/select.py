@@ -44,11 +44,13 @@ def select(
     from infodistill.diffusion.running.making import default_net, default_protocol
     from infodistill.evaluation.assessing import refresh_report
     from infodistill.evaluation.protocols import protocol_for
+    from infodistill.files import require_writable
 
     if method not in METHODS:
         raise ValueError(f"unknown method '{method}', select knows {', '.join(METHODS)}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"'{out}' exists and is not empty: choose another --out")
+    require_writable(out)
     real = load_data(data, size=size, skip_corrupt=skip_corrupt)
     name, how = net or default_net(real.shape), protocol or default_protocol(real.shape)
     nets.by_name(name)

@@ -146,7 +146,7 @@ def _row(rank: int, one: Contender, key: Key) -> Row:
         "std": stdev(values) if len(values) > 1 else 0.0,
         "n": len(values),
         "error": error,
-        "half_interval": None if error is None else t_half_width(error, len(units) - 1),
+        "half_interval": t_half_width(error, len(units) - 1) if error else None,  # of equal values: no interval
         "over": over,
         "random": fmean(random) if random else None,
         "gain": fmean(values) - fmean(random) if random else None,

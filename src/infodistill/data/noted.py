@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from infodistill.data.walk import HARMLESS
+from infodistill.progress import counted
 from infodistill.real import RealData
 
 _NAMED = 4
-
 
 Say = Callable[[str], None]
 
@@ -61,15 +61,15 @@ def _sizes(notes: Mapping[str, Any]) -> Iterator[str]:
 def _left_out(notes: Mapping[str, Any]) -> Iterator[str]:
     if skipped := notes.get("skipped_corrupt"):
         first = notes.get("skipped_corrupt_first", ())
-        yield f"left out {_count(skipped, 'unreadable image')}" + (f", the first: {first[0]}" if first else "")
+        yield f"left out {counted(skipped, 'unreadable image')}" + (f", the first: {first[0]}" if first else "")
     if ignored := notes.get("ignored_files"):
-        yield f"ignored {_count(ignored, 'file')}{_endings(notes.get('ignored_endings', {}))}"
+        yield f"ignored {counted(ignored, 'file')}{_endings(notes.get('ignored_endings', {}))}"
     if outside := notes.get("images_outside_classes"):
-        yield f"ignored {_count(outside, 'image')} beside the class folders: a class is a folder"
+        yield f"ignored {counted(outside, 'image')} beside the class folders: a class is a folder"
     if linked := notes.get("linked_folders"):
-        yield f"followed {_count(linked, 'link')} to folders"
+        yield f"followed {counted(linked, 'link')} to folders"
     if loops := notes.get("ignored_links"):
-        yield f"ignored {_count(loops, 'link')} to folders above them: they would bring in other classes or never end"
+        yield f"ignored {counted(loops, 'link')} to folders above them: they would bring in other classes or never end"
     if unread := notes.get("unread_folders"):
         yield f"not read: {_few([f'{name}/' for name in unread])}"
 
@@ -94,7 +94,3 @@ def _endings(counts: Mapping[str, int]) -> str:
 def _few(names: Sequence[str]) -> str:
     more = len(names) - _NAMED
     return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" + ("" if number == 1 else "s")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from infodistill.diffusion.running.plain_values import check_values
-from infodistill.files import write_atomically
+from infodistill.files import require_writable, write_atomically
 from infodistill.running.runfolder import SAMPLE_REQUEST as REQUEST
 from infodistill.serialise import read_object
 
@@ -158,6 +158,7 @@ def check_folder(folder: Path, request: SampleRequest, *, resume: bool) -> None:
 
     Raises:
         ValueError: it holds something else, a run that was not to be resumed, or one that was asked for otherwise.
+        OSError: it cannot be written to.
     """
     known = stored_request(folder)
     if known is None and folder.exists() and (not folder.is_dir() or any(map(_meant, folder.iterdir()))):
@@ -166,6 +167,7 @@ def check_folder(folder: Path, request: SampleRequest, *, resume: bool) -> None:
         raise ValueError(f"'{folder}' already holds a run: continue it with --resume, or choose another --out")
     if known is not None and (odd := request.differs(known)):
         raise ValueError(f"the run in '{folder}' was started with {odd}: --resume takes the same settings")
+    require_writable(folder)
 
 
 def record(folder: Path, request: SampleRequest, facts: Mapping[str, Any]) -> None:
