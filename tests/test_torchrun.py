@@ -33,6 +33,7 @@ def torchrun(*arguments: str | Path, ranks: int = 2) -> subprocess.CompletedProc
 def test_two_ranks_make_the_images_of_one_process(tmp_path: Path) -> None:
     done = torchrun(HERE / "shared_run.py", tmp_path)
     assert done.returncode == 0, done.stderr
+    assert (tmp_path / "left-0").exists() and (tmp_path / "left-1").exists()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     for method in METHODS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import importlib.util
 import logging
@@ -83,4 +84,13 @@ def joined(place: Launch, device: str) -> FabricRanks:
     strategy = importlib.import_module("lightning_fabric.strategies").DDPStrategy(timeout=timedelta(days=30))
     fabric = lightning.Fabric(accelerator=kind, strategy=strategy, **made)
     fabric.launch()
+    atexit.register(_leave)
     return FabricRanks(fabric)
+
+
+def _leave() -> None:
+    """End the group while Python is whole: Fabric does so for nccl alone, and a thread of gloo's that lets go of a
+    tensor while the interpreter is torn down aborts a process whose work is done.
+    """
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
