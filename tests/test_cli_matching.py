@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 import infodistill
 from infodistill.cli import app
 from infodistill.recipe import parse, read
+from infodistill.running import reproduction
 from test_cli_methods import TINY, call, refused
 
 OWN: dict[str, tuple[str, ...]] = {
@@ -118,3 +119,13 @@ def test_reproduce_lists_what_nobody_published_as_not_run(tmp_path: Path) -> Non
             assert (row["accuracy"], row["ours"], row["source"]) == (None, None, "none published")
     (line,) = [line for line in call("reproduce", "--out", tmp_path).splitlines() if "mnist/ncfm-ipc10+mim" in line]
     assert line.split()[1:4] == ["-", "not", "run"]
+
+
+@pytest.mark.parametrize(("networks", "told"), [(1, ["95.0"]), (3, ["95.0", "±", "1.0"])])
+def test_reproduce_gives_one_network_no_spread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, networks: int, told: list[str]
+) -> None:
+    ours = {"distilled": {"mean": 0.95, "std": 0.01 if networks > 1 else 0.0, "n": networks}}
+    monkeypatch.setattr(reproduction, "measured", lambda row, out: ours if row.name == "mnist/ncfm-ipc10+mim" else None)
+    (line,) = [line for line in call("reproduce", "--out", tmp_path).splitlines() if "mnist/ncfm-ipc10+mim" in line]
+    assert line.split()[2 : 2 + len(told)] == told and line.count("±") == len(told) // 2

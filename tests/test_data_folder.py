@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,6 +75,23 @@ def test_stray_files_are_ignored_and_counted(tmp_path: Path) -> None:
     assert real.class_names == ("a", "b") and real.notes["ignored_files"] == 3
     assert real.notes["ignored_endings"] == {"hidden or text": 3}
     assert real.test is not None and len(real) + len(real.test) == 7
+
+
+def test_a_folder_that_may_not_be_read_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = write_classes(tmp_path / "d", {"a": 3, "b": 3})
+    (root / "b" / "closed").mkdir()
+    listed = os.scandir
+
+    def scandir(path: str) -> Any:  # permissions say nothing to root, which tests may run as
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(
+        PermissionError, match=r"b.closed' cannot be read \(Permission denied\): give yourself permission"
+    ):
+        load_data(root)
 
 
 @pytest.mark.parametrize(

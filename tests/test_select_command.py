@@ -39,6 +39,8 @@ def test_mistakes(tmp_path: Path) -> None:
     for method in ("nearest", "k-centre"):
         told = call("select", "--data", "digits", "--method", method, "--ipc", "500", "--out", out, code=2)
         assert "smallest class" in told and not out.exists()
+    told = call("select", "--data", "digits", "--net", "convnet5", "--out", out, code=2)
+    assert "8x8 are too small for convnet5" in told and not out.exists()
     out.mkdir()
     (out / "notes.txt").write_text("mine")
     assert "not empty" in call("select", "--data", "digits", "--out", out, code=2)

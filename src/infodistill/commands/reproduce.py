@@ -88,8 +88,9 @@ def _print(listed: list[dict[str, Any]]) -> None:
 
 
 def _mine(ours: dict[str, Any]) -> str:
-    distilled = ours.get("distilled")
-    return "run" if distilled is None else _text(distilled["mean"], distilled["std"])
+    if (found := ours.get("distilled")) is None:
+        return "run"
+    return _text(found["mean"], None if found.get("n") == 1 else found["std"])  # one network has no spread
 
 
 def _text(mean: float | None, std: float | None) -> str:

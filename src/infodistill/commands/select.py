@@ -38,6 +38,8 @@ def select(
     """
     import time
 
+    import torch
+
     from infodistill import nets
     from infodistill.data import load_data
     from infodistill.data.noted import announce
@@ -53,7 +55,8 @@ def select(
     require_writable(out)
     real = load_data(data, size=size, skip_corrupt=skip_corrupt)
     name, how = net or default_net(real.shape), protocol or default_protocol(real.shape)
-    nets.by_name(name)
+    with torch.device("meta"):  # a network that such images are too small for is told now
+        nets.by_name(name)(real.shape, real.num_classes)
     facts: dict[str, Any] = {
         "net": name,
         "protocol": protocol_for(how, real.name, ipc=ipc, classes=real.num_classes).as_dict(),

@@ -28,11 +28,14 @@ def images_in(folder: Path) -> Found:
 
     A link to a folder that contains the one it lies in, or the class folder, would bring in other classes or never
     end: it is left out and counted. Real folders come before links, so that the paths do not depend on the listing.
+
+    Raises:
+        PermissionError: a folder cannot be read: its images would be missing without a word.
     """
     found, seen, waiting = Found(), set[Path](), [folder]
     for top in waiting:  # grows while it is gone through
         found.linked += top != folder and top.resolve() not in seen
-        for parent, folders, files in os.walk(top):
+        for parent, folders, files in os.walk(top, onerror=_closed):
             here = Path(parent).resolve()
             if here in seen:  # a link behind a link led here before
                 folders.clear()
@@ -46,6 +49,12 @@ def images_in(folder: Path) -> Found:
             _sort_out(Path(parent), files, found)
     found.images.sort()
     return found
+
+
+def _closed(error: OSError) -> None:
+    raise PermissionError(
+        f"'{error.filename}' cannot be read ({error.strerror}): give yourself permission to it, or move it elsewhere"
+    ) from error
 
 
 def _loops(link: Path, inside: tuple[Path, ...]) -> bool:
