@@ -88,9 +88,10 @@ def _print(listed: list[dict[str, Any]]) -> None:
 
 
 def _mine(ours: dict[str, Any]) -> str:
-    if (found := ours.get("distilled")) is None:
-        return "run"
-    return _text(found["mean"], None if found.get("n") == 1 else found["std"])  # one network has no spread
+    from infodistill.evaluation.result import in_words
+
+    found = ours.get("distilled")
+    return "run" if found is None else in_words(found)
 
 
 def _text(mean: float | None, std: float | None) -> str:

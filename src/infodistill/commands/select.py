@@ -38,9 +38,7 @@ def select(
     """
     import time
 
-    import torch
-
-    from infodistill import nets
+    from infodistill.comparison.crossing import refusals
     from infodistill.data import load_data
     from infodistill.data.noted import announce
     from infodistill.diffusion.running.making import default_net, default_protocol
@@ -55,8 +53,8 @@ def select(
     require_writable(out)
     real = load_data(data, size=size, skip_corrupt=skip_corrupt)
     name, how = net or default_net(real.shape), protocol or default_protocol(real.shape)
-    with torch.device("meta"):  # a network that such images are too small for is told now
-        nets.by_name(name)(real.shape, real.num_classes)
+    if why := refusals([name], real.shape, real.num_classes).get(name):
+        raise ValueError(why)
     facts: dict[str, Any] = {
         "net": name,
         "protocol": protocol_for(how, real.name, ipc=ipc, classes=real.num_classes).as_dict(),

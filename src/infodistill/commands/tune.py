@@ -120,8 +120,9 @@ def _tuned(
 
 def _judged(runs: Distilling | Sampling) -> str:
     """What settings are judged on and by."""
-    images, nets = len(runs.rest.test or ()), runs.held.networks
-    return f"{images} held-out image{'s' if images != 1 else ''}, {nets} network{'s' if nets != 1 else ''}"
+    from infodistill.progress import counted
+
+    return f"{counted(len(runs.rest.test or ()), 'held-out image')}, {counted(runs.held.networks, 'network')}"
 
 
 def _put_aside(out: Path, chosen: dict[str, Any]) -> None:

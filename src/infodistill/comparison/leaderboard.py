@@ -15,7 +15,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from infodistill.comparison.contenders import Contender, Entrant, contenders, distinct, entrants
-from infodistill.comparison.differences import Scored, gap, t_half_width
+from infodistill.comparison.differences import NOTHING, Scored, gap, t_half_width
 from infodistill.comparison.drawn import RANDOM
 from infodistill.comparison.ranking import mean_error, shared_ranks
 from infodistill.evaluation.recording import Conditions, conditions, told_apart
@@ -146,7 +146,7 @@ def _row(rank: int, one: Contender, key: Key) -> Row:
         "std": stdev(values) if len(values) > 1 else 0.0,
         "n": len(values),
         "error": error,
-        "half_interval": t_half_width(error, len(units) - 1) if error else None,  # of equal values: no interval
+        "half_interval": t_half_width(error, len(units) - 1) if error and error > NOTHING else None,
         "over": over,
         "random": fmean(random) if random else None,
         "gain": fmean(values) - fmean(random) if random else None,
