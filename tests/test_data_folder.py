@@ -88,9 +88,7 @@ def test_a_folder_that_may_not_be_read_is_not_passed_over(tmp_path: Path, monkey
         return listed(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    with pytest.raises(
-        PermissionError, match=r"b.closed' cannot be read \(Permission denied\): give yourself permission"
-    ):
+    with pytest.raises(PermissionError, match=r"Permission denied: .*b.closed'"):
         load_data(root)
 
 

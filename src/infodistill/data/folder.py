@@ -77,6 +77,7 @@ def read_folder(root: Path, reading: Reading) -> Parts:
     Raises:
         ValueError: no class folder, folders that look like splits and not like classes, a test class that has no
             training folder, a class folder without images, unreadable images.
+        OSError: a folder that may not be read.
     """
     train = next((root / name for name in _TRAINS if (root / name).is_dir()), root)
     names = tuple(folder.name for folder in _folders(train))

@@ -30,7 +30,7 @@ def images_in(folder: Path) -> Found:
     end: it is left out and counted. Real folders come before links, so that the paths do not depend on the listing.
 
     Raises:
-        PermissionError: a folder cannot be read: its images would be missing without a word.
+        OSError: a folder cannot be read: its images would be missing without a word.
     """
     found, seen, waiting = Found(), set[Path](), [folder]
     for top in waiting:  # grows while it is gone through
@@ -52,9 +52,7 @@ def images_in(folder: Path) -> Found:
 
 
 def _closed(error: OSError) -> None:
-    raise PermissionError(
-        f"'{error.filename}' cannot be read ({error.strerror}): give yourself permission to it, or move it elsewhere"
-    ) from error
+    raise error  # os.walk alone would pass the folder over
 
 
 def _loops(link: Path, inside: tuple[Path, ...]) -> bool:
